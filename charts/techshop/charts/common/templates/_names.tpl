@@ -1,0 +1,54 @@
+{{/* The release's part of every name: at most 38 characters, so that the longest suffix still fits a StatefulSet's 52. */}}
+{{- define "common.base" -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- $base := ternary $release (printf "%s-techshop" $release) (contains "techshop" $release) -}}
+{{- if gt (len $base) 38 -}}
+{{- $base = printf "%s-%s" (trunc 31 $base | trimSuffix "-") (sha256sum $base | trunc 6) -}}
+{{- end -}}
+{{- $base -}}
+{{- end -}}
+
+{{/* The name of a part's objects: BASE-PART. */}}
+{{- define "common.fullname" -}}
+{{- printf "%s-%s" (include "common.base" .) .Chart.Name -}}
+{{- end -}}
+
+{{/* What selects the pods of a part; never changes. */}}
+{{- define "common.selectorLabels" -}}
+app.kubernetes.io/name: techshop
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: {{ .Chart.Name }}
+{{- end -}}
+
+{{/* The labels of an object that is not a pod. */}}
+{{- define "common.labels" -}}
+{{ include "common.selectorLabels" . }}
+app.kubernetes.io/part-of: techshop
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | default .Chart.Version | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- include "common.strings" .Values.global.labels }}
+{{- end -}}
+
+{{/* A map of strings as YAML lines, each value quoted: labels and annotations must not become numbers or booleans. Helm reads 1000000 as a float, which would print as 1e+06. */}}
+{{- define "common.strings" -}}
+{{- range $key, $value := . }}
+{{- if and (kindIs "float64" $value) (eq $value (floor $value)) }}
+{{- $value = int64 $value }}
+{{- end }}
+{{ $key }}: {{ $value | toString | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* name, namespace and labels of an object: dict "ctx" $ and, where it is not the part's name, "name". */}}
+{{- define "common.metadata" -}}
+name: {{ .name | default (include "common.fullname" .ctx) }}
+namespace: {{ .ctx.Release.Namespace }}
+labels:
+  {{- include "common.labels" .ctx | nindent 2 }}
+{{- end -}}
+
+{{/* The DNS name of a Service of this release: dict "ctx" $ "service" NAME. */}}
+{{- define "common.dns" -}}
+{{- printf "%s.%s.svc.%s" .service .ctx.Release.Namespace .ctx.Values.global.clusterDomain -}}
+{{- end -}}

@@ -1,0 +1,30 @@
+{{/* The Secret a part reads: the user's own or the part's: dict "ctx" $ "part" NAME. */}}
+{{- define "common.secretName" -}}
+{{- get .ctx.Values.global.secrets.existing .part | default (printf "%s-%s" (include "common.base" .ctx) .part) -}}
+{{- end -}}
+
+{{/*
+A part's Secret: dict "ctx" $ "lengths" (dict KEY CHARACTERS ...). What the cluster already holds stays as it is. A new
+value comes from the seed or, without one, from chance; chance needs a cluster to keep it, so where none can be seen
+(helm template) and there is no seed, nothing is rendered. Only a live cluster lists its kinds in the capabilities.
+*/}}
+{{- define "common.secret" -}}
+{{- $secrets := .ctx.Values.global.secrets -}}
+{{- $name := include "common.fullname" .ctx -}}
+{{- $live := .ctx.Capabilities.APIVersions.Has "v1/Secret" -}}
+{{- if and (not (get $secrets.existing .ctx.Chart.Name)) (or $live $secrets.seed) -}}
+{{- $kept := (lookup "v1" "Secret" .ctx.Release.Namespace $name).data | default dict -}}
+apiVersion: v1
+kind: Secret
+metadata:
+  {{- include "common.metadata" (dict "ctx" .ctx) | nindent 2 }}
+  annotations:
+    helm.sh/resource-policy: keep
+type: Opaque
+data:
+  {{- range $key, $length := .lengths }}
+  {{- $derived := printf "%s/%s/%s/%s" $secrets.seed $.ctx.Release.Namespace $name $key | sha256sum | trunc (int $length) }}
+  {{ $key }}: {{ get $kept $key | default (ternary $derived (randAlphaNum (int $length)) (not (empty $secrets.seed)) | b64enc) | quote }}
+  {{- end }}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,20 @@
+#!/bin/bash
+# Start mongod as a member of the replica set.
+set -eu
+
+if [[ ! -s /secrets/keyfile ]]; then
+  echo 'mongod: the Secret has no "keyfile": add one of 6 to 1024 base64 characters, the same for all members' >&2
+  exit 1
+fi
+# mongod refuses a keyfile that its group may read, as every file of a Secret volume can be: it gets a copy.
+(umask 077 && cat /secrets/keyfile > /run/mongodb/keyfile)
+
+# Half of what the limit leaves over the 256 MiB that mongod needs beside its cache, and never below 256 MiB.
+cache=$(((MEMORY_LIMIT_MIB - 256) / 2))
+((cache >= 256)) || cache=256
+
+exec mongod --replSet rs0 --bind_ip_all --port 27017 --dbpath /data/db --nounixsocket \
+  --keyFile /run/mongodb/keyfile \
+  --wiredTigerCacheSizeGB "$((cache / 1024)).$(printf '%03d' $((cache % 1024 * 1000 / 1024)))" \
+  --setParameter enableLocalhostAuthBypass=false \
+  --setParameter shutdownTimeoutMillisForSignaledShutdown=5000

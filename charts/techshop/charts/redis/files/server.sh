@@ -1,0 +1,56 @@
+#!/bin/sh
+# Write redis-server's configuration and access list, correct what the node remembers of the others, and start it.
+set -eu
+# shellcheck source=lib.sh
+. /scripts/lib.sh
+umask 077
+
+sha() { # the SHA-256 of a password, as an access list wants it
+  [ -s "/secrets/$1-password" ] || { echo "redis: the Secret's \"$1-password\" is empty: write a password there" >&2; exit 1; }
+  sha256sum < "/secrets/$1-password" | cut -d' ' -f1
+}
+cat > /run/redis/users.acl << EOF
+user default off
+user admin on #$(sha admin) ~* &* +@all
+user app on #$(sha app) ~shop:* &* +@all -@admin -@dangerous +info +cluster|info +cluster|myid +cluster|nodes +cluster|shards +cluster|slots
+user exporter on #$(sha exporter) ~* &* -@all +@connection +client|list +cluster|info +cluster|nodes +cluster|slots +config|get +dbsize +info +latency|latest +latency|histogram +memory|usage +scan +slowlog|get +slowlog|len +type +strlen
+EOF
+
+cat > /run/redis/redis.conf << EOF
+port 6379
+bind * -::*
+protected-mode no
+dir /data
+aclfile /run/redis/users.acl
+masteruser admin
+masterauth "$(sed 's/[\\"]/\\&/g' /secrets/admin-password)"
+appendonly yes
+appendfsync everysec
+save ""
+# Sessions and carts carry a time to live; when memory runs short, those unused longest go first.
+maxmemory $((MEMORY_LIMIT_MIB * 70 / 100))mb
+maxmemory-policy volatile-lru
+repl-diskless-sync-delay 0
+EOF
+
+if [ "$CLUSTER" = true ]; then
+  self=$(grep "^$POD_NAME\." /scripts/members)
+  cat >> /run/redis/redis.conf << EOF
+cluster-enabled yes
+cluster-config-file nodes.conf
+cluster-node-timeout $NODE_TIMEOUT_MILLIS
+cluster-require-full-coverage no
+cluster-announce-hostname $self
+cluster-announce-ip $POD_IP
+cluster-preferred-endpoint-type hostname
+EOF
+  # After a restart of all pods every address in nodes.conf is wrong; the host names beside them still tell who is who.
+  if [ -s /data/nodes.conf ]; then
+    while read -r host; do
+      ip=$(address "$host")
+      [ -z "$ip" ] || sed -i "s/ [^ ]*:6379@16379,$host/ $ip:6379@16379,$host/" /data/nodes.conf
+    done < /scripts/members
+  fi
+fi
+
+exec redis-server /run/redis/redis.conf

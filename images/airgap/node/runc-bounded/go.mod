@@ -1,0 +1,3 @@
+module techshop/runc-bounded
+
+go 1.26.0

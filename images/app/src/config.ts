@@ -1,0 +1,80 @@
+import { z } from 'zod';
+
+export class ConfigError extends Error {}
+
+const optional = z.string().optional();
+
+const wholeNumber = (name: string, min: number, max: number, fallback: number) => {
+  const error = `${name} must be a whole number from ${min} to ${max}.`;
+  return z.coerce.number({ error }).int({ error }).min(min, { error }).max(max, { error }).default(fallback);
+};
+
+const environment = z
+  .object({
+    PORT: wholeNumber('PORT', 1, 65535, 3000),
+    LOG_LEVEL: z
+      .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace'], {
+        error: 'LOG_LEVEL must be one of fatal, error, warn, info, debug and trace.',
+      })
+      .default('info'),
+    MONGODB_URI: z
+      .string({
+        error: 'MONGODB_URI is missing: set it to something like mongodb://localhost:27017/techshop.',
+      })
+      .regex(/^mongodb(\+srv)?:\/\/[^/@\s]+\/[^/?@\s]+(\?\S*)?$/, {
+        error:
+          'MONGODB_URI must look like mongodb://host:27017/techshop?replicaSet=rs0, with no user name or password in it.',
+      }),
+    MONGODB_USERNAME: optional,
+    MONGODB_PASSWORD: optional,
+    REDIS_URL: z
+      .string({ error: 'REDIS_URL is missing: set it to something like redis://localhost:6379.' })
+      .regex(/^rediss?:\/\/(\[[0-9a-fA-F:]+\]|[^/@:\s]+)(:\d{1,5})?\/?$/, {
+        error: 'REDIS_URL must look like redis://host:6379, with no user name or password in it.',
+      }),
+    REDIS_USERNAME: optional,
+    REDIS_PASSWORD: optional,
+    JWT_SECRET: z
+      .string({ error: 'JWT_SECRET is missing: set it to at least 32 random characters.' })
+      .min(32, { error: 'JWT_SECRET must have at least 32 characters.' }),
+    DRAIN_SECONDS: wholeNumber('DRAIN_SECONDS', 0, 300, 5),
+    OTEL_EXPORTER_OTLP_ENDPOINT: z
+      .url({
+        protocol: /^https?$/,
+        error: 'OTEL_EXPORTER_OTLP_ENDPOINT must be an http or https address, like http://jaeger:4318.',
+      })
+      .optional(),
+  })
+  .refine((env) => !env.MONGODB_USERNAME === !env.MONGODB_PASSWORD, {
+    error: 'MONGODB_USERNAME and MONGODB_PASSWORD must be set together.',
+  })
+  .refine((env) => !env.REDIS_USERNAME || env.REDIS_PASSWORD, {
+    error: 'REDIS_USERNAME needs REDIS_PASSWORD.',
+  });
+
+/** The settings in the environment, or a ConfigError whose message never holds a value that was given. */
+export function loadConfig(env: NodeJS.ProcessEnv) {
+  // Charts and compose files write "not set" as an empty string.
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => issue.message).join(' '));
+  const v = parsed.data;
+  const redis = new URL(v.REDIS_URL);
+  return {
+    port: v.PORT,
+    logLevel: v.LOG_LEVEL,
+    mongo: { uri: v.MONGODB_URI, username: v.MONGODB_USERNAME, password: v.MONGODB_PASSWORD },
+    redis: {
+      host: redis.hostname.replace(/^\[|\]$/g, ''),
+      port: Number(redis.port || 6379),
+      tls: redis.protocol === 'rediss:',
+      username: v.REDIS_USERNAME,
+      password: v.REDIS_PASSWORD,
+    },
+    jwtSecret: v.JWT_SECRET,
+    drainSeconds: v.DRAIN_SECONDS,
+    otlpEndpoint: v.OTEL_EXPORTER_OTLP_ENDPOINT,
+  };
+}
+
+export type Config = ReturnType<typeof loadConfig>;

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { ConfigError, loadConfig } from '../../src/config.ts';
+
+const good = {
+  MONGODB_URI: 'mongodb://db.shop.svc:27017/techshop?replicaSet=rs0',
+  REDIS_URL: 'redis://cache:6379',
+  JWT_SECRET: 'x'.repeat(32),
+};
+
+test('the defaults are those of docs/architecture.md', () => {
+  const config = loadConfig(good);
+  assert.equal(config.port, 3000);
+  assert.equal(config.logLevel, 'info');
+  assert.equal(config.drainSeconds, 5);
+  assert.equal(config.otlpEndpoint, undefined);
+  assert.deepEqual(config.redis, {
+    host: 'cache',
+    port: 6379,
+    tls: false,
+    username: undefined,
+    password: undefined,
+  });
+});
+
+test('an empty variable is one that is not set', () => {
+  const config = loadConfig({ ...good, PORT: '', REDIS_PASSWORD: '', OTEL_EXPORTER_OTLP_ENDPOINT: '' });
+  assert.equal(config.port, 3000);
+  assert.equal(config.redis.password, undefined);
+});
+
+test('a password may hold any printable characters', () => {
+  const password = 'p@ss:/w%rd#? "\'\\é';
+  const config = loadConfig({
+    ...good,
+    MONGODB_USERNAME: 'app',
+    MONGODB_PASSWORD: password,
+    REDIS_PASSWORD: password,
+  });
+  assert.equal(config.mongo.password, password);
+  assert.equal(config.redis.password, password);
+});
+
+test('rediss, IPv6 and the default port are understood', () => {
+  const { redis } = loadConfig({ ...good, REDIS_URL: 'rediss://[::1]' });
+  assert.deepEqual([redis.host, redis.port, redis.tls], ['::1', 6379, true]);
+});
+
+const bad: [string, Record<string, string>, RegExp][] = [
+  ['a port out of range', { PORT: '70000' }, /^PORT must be a whole number from 1 to 65535\.$/],
+  ['a port that is no number', { PORT: 'http' }, /^PORT must be a whole number/],
+  ['a log level that does not exist', { LOG_LEVEL: 'loud' }, /^LOG_LEVEL must be one of/],
+  ['no MongoDB', { MONGODB_URI: '' }, /^MONGODB_URI is missing/],
+  [
+    'a MongoDB address without a database',
+    { MONGODB_URI: 'mongodb://db:27017/' },
+    /^MONGODB_URI must look like/,
+  ],
+  ['no Redis', { REDIS_URL: '' }, /^REDIS_URL is missing/],
+  ['a Redis address of another kind', { REDIS_URL: 'http://cache:6379' }, /^REDIS_URL must look like/],
+  ['a short secret', { JWT_SECRET: 'short' }, /^JWT_SECRET must have at least 32 characters\.$/],
+  ['a negative drain', { DRAIN_SECONDS: '-1' }, /^DRAIN_SECONDS must be/],
+  ['half of the MongoDB credentials', { MONGODB_USERNAME: 'app' }, /must be set together\.$/],
+  ['a Redis user without a password', { REDIS_USERNAME: 'app' }, /^REDIS_USERNAME needs REDIS_PASSWORD\.$/],
+  [
+    'a trace address that is none',
+    { OTEL_EXPORTER_OTLP_ENDPOINT: 'jaeger:4318' },
+    /must be an http or https/,
+  ],
+];
+for (const [what, change, message] of bad)
+  test(`refuses ${what}`, () => {
+    assert.throws(
+      () => loadConfig({ ...good, ...change }),
+      (error) => error instanceof ConfigError && message.test(error.message),
+    );
+  });
+
+test('credentials inside an address are refused, and not repeated in the message', () => {
+  for (const change of [
+    { MONGODB_URI: 'mongodb://app:hunter2@db:27017/techshop' },
+    { REDIS_URL: 'redis://app:hunter2@cache:6379' },
+  ])
+    assert.throws(
+      () => loadConfig({ ...good, ...change }),
+      (error) => error instanceof ConfigError && !error.message.includes('hunter2'),
+    );
+});
+
+test('the process says in one line what is wrong and exits 1', () => {
+  const index = fileURLToPath(new URL('../../src/index.js', import.meta.url));
+  const { status, stdout } = spawnSync(process.execPath, [index], {
+    env: { ...good, PORT: 'x' },
+    encoding: 'utf8',
+  });
+  assert.equal(status, 1);
+  assert.equal(stdout.trim().split('\n').length, 1);
+  const line = JSON.parse(stdout);
+  assert.equal(line.level, 'fatal');
+  assert.match(line.msg, /^PORT must be/);
+});

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { MongoNetworkError, MongoServerError } from 'mongodb';
+import { mergeLines, totalOf } from '../../src/lines.ts';
+import { isMongoAway } from '../../src/mongo.ts';
+import { money, renderPage } from '../../src/page.ts';
+import { hashPassword, verifyPassword } from '../../src/passwords.ts';
+import { SEED } from '../../src/seed.ts';
+import { within } from '../../src/time.ts';
+import { productId } from '../../src/validation.ts';
+
+test('the catalogue has twelve products with ids and prices that the shop accepts', () => {
+  assert.equal(SEED.length, 12);
+  assert.equal(new Set(SEED.map(({ _id }) => _id)).size, 12);
+  for (const { _id, price, stock } of SEED) {
+    assert.ok(productId.safeParse(_id).success, _id);
+    assert.ok(Number.isInteger(price) && price > 0, _id);
+    assert.equal(stock, _id === 'limited' ? 5 : 1_000_000);
+  }
+});
+
+test('lines for the same product are one, in a fixed order', () => {
+  const lines = [
+    { productId: 'mouse', quantity: 1 },
+    { productId: 'cable', quantity: 2 },
+    { productId: 'mouse', quantity: 3 },
+  ];
+  assert.deepEqual(mergeLines(lines), [
+    { productId: 'cable', quantity: 2 },
+    { productId: 'mouse', quantity: 4 },
+  ]);
+});
+
+test('totals are exact', () => {
+  assert.equal(totalOf([]), 0);
+  assert.equal(
+    totalOf([
+      { price: 1_999, quantity: 3 },
+      { price: 1, quantity: 100 },
+    ]),
+    6_097,
+  );
+});
+
+test('money is written with two digits', () => {
+  assert.deepEqual([0, 5, 650, 123_456].map(money), ['€0.00', '€0.05', '€6.50', '€1234.56']);
+});
+
+test('the page escapes what the catalogue says', () => {
+  const html = renderPage([
+    { id: 'x', name: '<script>alert(1)</script>', description: `"&'`, price: 100, stock: 0 },
+  ]);
+  assert.ok(!html.includes('<script>'));
+  assert.match(html, /&lt;script&gt;alert\(1\)&lt;\/script&gt;/);
+  assert.match(html, /&quot;&amp;&#39;/);
+  assert.match(html, /Sold out/);
+});
+
+test('a password is verified, a wrong one and an unknown user are not', async () => {
+  const stored = await hashPassword('correct horse');
+  assert.match(stored, /^scrypt\$16384\$8\$5\$/);
+  assert.equal(await verifyPassword('correct horse', stored), true);
+  assert.equal(await verifyPassword('wrong horse', stored), false);
+  assert.equal(await verifyPassword('correct horse', undefined), false);
+  assert.notEqual(await hashPassword('correct horse'), stored, 'each hash has its own salt');
+});
+
+test('MongoDB being away is told from a mistake of ours', () => {
+  const notPrimary = new MongoServerError({ message: 'not primary', code: 10107 });
+  const badQuery = new MongoServerError({ message: 'unknown operator', code: 2 });
+  assert.equal(isMongoAway(new MongoNetworkError('connection reset')), true);
+  assert.equal(isMongoAway(notPrimary), true);
+  assert.equal(isMongoAway(badQuery), false);
+  assert.equal(isMongoAway(new Error('any')), false);
+});
+
+test('within() gives the answer, the error, or up', async () => {
+  assert.equal(await within(1_000, Promise.resolve(7)), 7);
+  await assert.rejects(within(1_000, Promise.reject(new Error('no'))), /^Error: no$/);
+  await assert.rejects(within(10, new Promise(() => {})), /no answer within 10 ms/);
+});

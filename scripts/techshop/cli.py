@@ -1,0 +1,168 @@
+"""The command ``techshop``: every module is loaded only when its command runs."""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from techshop import ui
+from techshop.errors import Failure
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def group() -> None:
+    """Run TechShop Cloud on this machine: a kind cluster, the images, the chart, and the tests that prove it."""
+
+
+@group.command()
+@click.option("--env", "environment", type=click.Choice(["dev", "staging", "prod"]), default="dev", show_default=True)
+@click.option("--workers", type=click.IntRange(0, 9), help="Worker nodes; by default what the environment needs.")
+@click.option(
+    "--airgap/--no-airgap", default=None, help="Build images from packages, or pull them; found out by itself."
+)
+def up(environment: str, workers: int | None, airgap: bool | None) -> None:
+    """Make the cluster, provide the images, install the chart and place one order."""
+    from techshop import install
+
+    if airgap is not None:
+        os.environ["TECHSHOP_AIRGAP"] = "1" if airgap else "0"
+    install.up(environment, workers)
+
+
+@group.command()
+def down() -> None:
+    """Delete the cluster and all that is in it."""
+    from techshop import install
+
+    install.down()
+
+
+@group.group()
+def cluster() -> None:
+    """Make, describe and delete the kind cluster."""
+
+
+@cluster.command("create")
+@click.option(
+    "--workers", type=click.IntRange(0, 9), help="Worker nodes; 0 by default: the control plane takes the pods."
+)
+@click.option("--recreate", is_flag=True, help="Delete the cluster that is there, with all data in it, first.")
+def cluster_create(workers: int | None, recreate: bool) -> None:
+    """Make the cluster, or bring back the one that is there."""
+    from techshop import cluster
+
+    cluster.create(workers, recreate=recreate)
+
+
+@cluster.command("delete")
+def cluster_delete() -> None:
+    """Delete the cluster: nothing of it stays."""
+    from techshop import cluster
+
+    cluster.delete()
+
+
+@cluster.command("status")
+def cluster_status() -> None:
+    """Show the nodes and how they are; the exit code is 1 when the cluster isn't there or isn't well."""
+    from techshop import status
+
+    status.show()
+
+
+@group.group()
+def images() -> None:
+    """Build and load the images that an air-gapped cluster needs."""
+
+
+@images.command("build")
+@click.argument("names", nargs=-1)
+def images_build(names: tuple[str, ...]) -> None:
+    """Build the images from packages, or only those named."""
+    from techshop import images
+
+    images.build(list(names) or None)
+
+
+@images.command("load")
+def images_load() -> None:
+    """Load the images into the cluster's nodes."""
+    from techshop import images
+
+    images.load()
+
+
+@images.command("list")
+def images_list() -> None:
+    """List the images, what they are made from, and where they are."""
+    from techshop import images
+
+    images.list_()
+
+
+@group.group("tools")
+def tools_group() -> None:
+    """Install the command-line tools that the project uses."""
+
+
+@tools_group.command("install")
+@click.argument("names", nargs=-1)
+def tools_install(names: tuple[str, ...]) -> None:
+    """Install the pinned tools into .techshop/bin, or only those named."""
+    from techshop import tools
+
+    tools.install(names or None)
+    for name in names or tools.pinned():
+        ui.say(tools.described(name))
+
+
+@group.command("test", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def test(arguments: tuple[str, ...]) -> None:
+    """Run the tests: all layers, or those named; what follows goes to pytest."""
+    from techshop import testing
+
+    sys.exit(testing.run(arguments))
+
+
+def main() -> None:
+    """Run the command line; a failure is told in three parts: what, the lines that matter, what to do."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        group.main(prog_name="techshop", standalone_mode=False)
+        _prune()
+    except Failure as failure:
+        _explain(failure)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        ui.say("\nInterrupted. The same command goes on from here.")
+        sys.exit(130)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _prune() -> None:
+    """Remove Go's private caches once everything that a command needed is built."""
+    from techshop import gobuild
+
+    gobuild.prune()
+
+
+def _explain(failure: Failure) -> None:
+    ui.console.print("[bold red]Failed:[/] ", end="")
+    ui.console.print(failure.what, markup=False)
+    for line in failure.tail.splitlines():
+        ui.console.print(f"  │ {line}", markup=False, style="dim")
+    if failure.advice:
+        ui.console.print(failure.advice, markup=False)
+
+
+if __name__ == "__main__":
+    main()

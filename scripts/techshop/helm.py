@@ -1,0 +1,77 @@
+"""Helm against the project's cluster: install, upgrade, test, uninstall."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from techshop import diagnose, paths, shell
+from techshop.errors import Failure
+
+CHART = paths.ROOT / "charts/techshop"
+VALUES = paths.ROOT / "values"
+
+
+def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
+    """Run kubectl on the project's cluster and return what it prints."""
+    return shell.run(
+        paths.BIN / "kubectl", "--kubeconfig", paths.KUBECONFIG, *arguments, stdin=stdin, timeout=timeout, log="kubectl"
+    )
+
+
+def helm(*arguments: str, version: int = 4, timeout: float = 900) -> str:
+    """Run Helm 4 (or 3) on the project's cluster and return what it prints."""
+    program = paths.BIN / ("helm" if version == 4 else f"helm{version}")
+    return shell.run(program, "--kubeconfig", paths.KUBECONFIG, *arguments, timeout=timeout, log="helm")
+
+
+def upgrade(
+    release: str,
+    namespace: str,
+    files: Sequence[Path],
+    values: dict[str, Any] | None = None,
+    version: int = 4,
+    minutes: int = 10,
+) -> str:
+    """Install the chart or upgrade it, and wait until everything is ready.
+
+    Args:
+        release: the release's name.
+        namespace: where; made if it isn't there, with restricted Pod Security enforced.
+        files: values files, later ones win.
+        values: values beside them, keys with dots.
+        version: Helm's major version.
+        minutes: how long it may take.
+
+    Returns:
+        What Helm prints: the chart's notes.
+
+    Raises:
+        Failure: with the events and logs that say why; everything is also in ``.techshop/diagnostics``.
+    """
+    ensure_namespace(namespace)
+    arguments = ["upgrade", "--install", release, str(CHART), "--namespace", namespace]
+    for file in files:
+        arguments += ["--values", str(file)]
+    for key, value in (values or {}).items():
+        arguments += ["--set-json", f"{key}={json.dumps(value)}"]
+    try:
+        return helm(*arguments, "--wait", "--timeout", f"{minutes}m", version=version, timeout=minutes * 60 + 60)
+    except Failure as failure:
+        raise diagnose.explain(failure, namespace) from failure
+
+
+def ensure_namespace(namespace: str) -> None:
+    """Make the namespace, with the restricted Pod Security standard enforced, unless it is there."""
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    }
+    kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+
+def installed(release: str, namespace: str) -> dict[str, Any] | None:
+    """Return Helm's record of the release (name, revision, status, chart), or None."""
+    found = json.loads(helm("list", "--namespace", namespace, "--all", "--filter", f"^{release}$", "--output", "json"))
+    return found[0] if found else None

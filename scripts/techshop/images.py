@@ -1,0 +1,202 @@
+"""The workload images: which the chart asks for, building ours, loading them all into the cluster, listing them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from techshop import cluster, engine, locks, paths, reach, recipes, shell, ui
+from techshop.errors import Failure
+
+_CHART = paths.ROOT / "charts/techshop"
+_AIRGAP = paths.ROOT / "values/airgap.yaml"
+#: Where the chart's values say which image a recipe makes.
+_KEYS = {"app": "app.image", "mongo": "mongodb.image", "redis": "redis.image"}
+_BUILD_SECONDS = 900
+
+
+def build(names: Sequence[str] | None = None) -> None:
+    """Build the images that no registry has: the storefront's, and in air-gapped clusters the stand-ins as well.
+
+    An image is built only when its recipe, its sources or those of its parent changed.
+
+    Args:
+        names: app, mongo or redis; all that are needed when None.
+
+    Raises:
+        Failure: a name is unknown, a package can't be fetched or a build failed.
+    """
+    airgapped = not reach.registry()
+    buildable = list(_KEYS) if airgapped else ["app"]
+    for name in names or ():
+        if name not in _KEYS:
+            raise Failure(f"there is no image called {name!r}", f"Those that can be built: {', '.join(buildable)}.")
+        if name not in buildable:
+            what = f"{name} is pulled, not built, where a container registry is in reach"
+            raise Failure(what, f"TECHSHOP_AIRGAP=1 techshop images build {name} builds its stand-in.")
+    engine.ensure()
+    asked = references(airgapped)
+    with locks.hold("images", "building images"):
+        for name in names or buildable:
+            if airgapped:
+                _from_packages(name, asked[_KEYS[name]])
+            else:
+                _from_dockerfile(asked[_KEYS[name]])
+
+
+def load() -> None:
+    """Put every image that the chart asks for on the cluster's nodes, building or pulling those that aren't there.
+
+    Raises:
+        Failure: there is no cluster, or an image can't be had.
+    """
+    build()
+    asked = references(not reach.registry())
+    if reach.registry():
+        there = _present()
+        for key, reference in asked.items():
+            if key != _KEYS["app"] and _short(reference) not in there:
+                with ui.step(f"pull {reference}"):
+                    advice = "Check the name in the chart's values, and that this machine may pull it."
+                    shell.run("docker", "pull", "--quiet", reference, log="images", advice=advice)
+    else:
+        for key in asked.keys() - set(_KEYS.values()):
+            ui.say(f"{key} ({asked.pop(key)}) has no stand-in: where it is enabled, its pods can't start.")
+    cluster.load(*asked.values())
+
+
+def list_() -> None:
+    """Show each image: its size, whether Docker and the cluster have it, what it is made from and stands in for."""
+    airgapped = not reach.registry()
+    upstream, asked = references(False), references(airgapped)
+    there = _present() if engine.answers() else {}
+    loaded = _loaded() if there else set()
+    table = Table("image", "size", "in Docker", "in the cluster", "made from", "stands in for")
+    for key, reference in asked.items():
+        short = _short(reference)
+        name = next((name for name, place in _KEYS.items() if place == key), "")
+        made_from = "a registry"
+        if name == "app" and not airgapped:
+            made_from = "images/app/Dockerfile"
+        elif name and airgapped:
+            made_from = recipes.RECIPES[name].made_from
+        size = f"{_size(short) / 1e6:.0f} MB" if short in there else "–"
+        real = _short(upstream[key]) if upstream[key] != reference else ""
+        marks = ["yes" if found else "no" for found in (short in there, short in loaded)]
+        table.add_row(short, size, *marks, made_from, real)
+    ui.console.print(table)
+
+
+def references(airgapped: bool) -> dict[str, str]:
+    """Return the images that the chart asks for, by the place in its values that names them.
+
+    Args:
+        airgapped: whether ``values/airgap.yaml`` is laid over the chart's values.
+    """
+    values = _read(_CHART / "values.yaml")
+    for part in sorted((_CHART / "charts").glob("*/values.yaml")):
+        name = part.parent.name
+        values[name] = _merged(_read(part), values.get(name, {}))
+    found: dict[str, str] = {}
+    _find(_merged(values, _read(_AIRGAP)) if airgapped else values, "", found)
+    return found
+
+
+def _find(values: Mapping[str, Any], place: str, found: dict[str, str]) -> None:
+    if values.get("enabled") is False:
+        return
+    if isinstance(values.get("repository"), str) and "tag" in values:
+        name = "/".join(filter(None, (values.get("registry"), values["repository"])))
+        found[place] = f"{name}@{values['digest']}" if values.get("digest") else f"{name}:{values['tag']}"
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _find(value, f"{place}.{key}".lstrip("."), found)
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(under)
+    for key, value in over.items():
+        mappings = isinstance(value, dict) and isinstance(both.get(key), dict)
+        both[key] = _merged(both[key], value) if mappings else value
+    return both
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise Failure(f"{path.relative_to(paths.ROOT)} can't be read", tail=str(error)) from error
+
+
+def _from_packages(name: str, reference: str) -> None:
+    """Build the image ``name`` and its parents from packages."""
+    parent = recipes.RECIPES[name].parent
+    kept = _kept(name)
+    if kept not in _present():
+        if parent:
+            _from_packages(parent, "")
+        with recipes.context(name) as folder, ui.step(f"build {_short(reference) or kept}"):
+            arguments = ["--build-arg", f"PARENT={_kept(parent)}"] if parent else []
+            _docker_build(folder, kept, reference, "--network", "none", *arguments)
+    _name(kept, reference)
+
+
+def _from_dockerfile(reference: str) -> None:
+    """Build the storefront as its Dockerfile says."""
+    kept = f"techshop-build/app:{recipes.source_key(recipes.STOREFRONT)}"
+    if kept not in _present():
+        with ui.step(f"build {_short(reference)}"):
+            _docker_build(recipes.STOREFRONT, kept, reference)
+    _name(kept, reference)
+
+
+def _docker_build(folder: Path, kept: str, reference: str, *arguments: str) -> None:
+    # engines without the buildx plugin have only the classic builder
+    env = {} if shell.succeeds("docker", "buildx", "version") else {"DOCKER_BUILDKIT": "0"}
+    version = f"org.opencontainers.image.version={reference.rpartition(':')[2] or 'none'}"
+    options = ("--quiet", "--tag", kept, "--label", version, *arguments)
+    shell.run("docker", "build", *options, folder, env=env, timeout=_BUILD_SECONDS, log="images")
+
+
+def _name(kept: str, reference: str) -> None:
+    """Give the built image the name that the chart asks for, and drop what was built of older recipes."""
+    there = _present()
+    if reference and there.get(_short(reference)) != there[kept]:
+        shell.run("docker", "tag", kept, reference)
+    repository = kept.rpartition(":")[0]
+    for stale in there:
+        if stale.rpartition(":")[0] == repository and stale != kept:
+            shell.succeeds("docker", "rmi", stale)  # one that is still in use stays
+
+
+def _kept(name: str) -> str:
+    """Return the name under which a built image is found again as long as its recipe stays the same."""
+    return f"techshop-build/{name}:{recipes.key(name)}"
+
+
+def _present() -> dict[str, str]:
+    """Return the images that the Docker engine has: name and id."""
+    listed = shell.run("docker", "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+    return dict(line.split() for line in shell.lines(listed))
+
+
+def _size(name: str) -> int:
+    return int(shell.run("docker", "image", "inspect", "--format", "{{.Size}}", name))
+
+
+def _loaded() -> set[str]:
+    """Return the names of the images that every node of the cluster has."""
+    nodes = [node.name for node in cluster.nodes() if node.running]
+    found = []
+    for node in nodes:
+        listed = json.loads(shell.run("docker", "exec", node, "crictl", "images", "--output", "json"))
+        found.append({_short(tag) for image in listed["images"] for tag in image["repoTags"]})
+    return set.intersection(*found) if found else set()
+
+
+def _short(reference: str) -> str:
+    """Return a reference as Docker shows it."""
+    return reference.removeprefix("docker.io/").removeprefix("library/")

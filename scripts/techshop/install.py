@@ -1,0 +1,67 @@
+"""From a bare machine to a shop that takes orders, and back."""
+
+from pathlib import Path
+
+from techshop import cluster, engine, helm, images, paths, reach, tools, ui
+from techshop.shop import Shop
+
+NAMESPACE = "techshop"
+RELEASE = "techshop"
+#: Port on every node that leads to the storefront; the cluster maps it to the machine's.
+NODE_PORT = 30080
+#: Worker nodes an environment needs; 0 means that the control plane takes the pods.
+WORKERS = {"dev": 0, "staging": 0, "prod": 3}
+
+
+def up(environment: str = "dev", workers: int | None = None) -> None:
+    """Make the cluster, provide the images, install the chart and place one order.
+
+    Args:
+        environment: "dev", "staging" or "prod": which of ``values/`` is installed.
+        workers: worker nodes of the cluster; None for what the environment needs.
+
+    Raises:
+        Failure: the step that failed, why, and what to do.
+    """
+    tools.install(["helm", "kubectl", "kind"])
+    engine.ensure()
+    cluster.create(WORKERS[environment] if workers is None else workers)
+    images.build()
+    images.load()
+    with ui.step(f"install the chart ({environment})"):
+        helm.upgrade(RELEASE, NAMESPACE, values_files(environment), service_values())
+    url = cluster.url()
+    with ui.step("place an order"):
+        shop = Shop(url, patience=120)
+        order = shop.order(shop.products()[0]["id"])
+    _explain(environment, url, str(order["id"]))
+
+
+def values_files(environment: str) -> list[Path]:
+    """Return the values files of an environment, with the images' other names where they were built here."""
+    names = [environment] if reach.registry() else [environment, "airgap"]
+    return [helm.VALUES / f"{name}.yaml" for name in names]
+
+
+def service_values() -> dict[str, object]:
+    """Return the values that let the machine reach the storefront in kind."""
+    return {"app.service": {"type": "NodePort", "nodePort": NODE_PORT}}
+
+
+def down() -> None:
+    """Delete the cluster and all that is in it."""
+    cluster.delete()
+
+
+def _explain(environment: str, url: str, order: str) -> None:
+    command = f"export KUBECONFIG={paths.KUBECONFIG} PATH={paths.BIN}:$PATH"
+    ui.say(f"""
+The shop is up ({environment}), and order {order} was placed.
+
+  open it      {url}
+  log in       curl -s {url}/api/register -H 'Content-Type: application/json' -d '{{"email": "me@example.com", "password": "a long one"}}'
+               curl -s {url}/api/login    -H 'Content-Type: application/json' -d '{{"email": "me@example.com", "password": "a long one"}}'
+  look inside  {command}
+               kubectl -n {NAMESPACE} get pods
+  remove it    .venv/bin/techshop down
+""")

@@ -1,0 +1,83 @@
+"""The development environment: one pod of each, installed by Helm 3 as some still do."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from conftest import Release
+
+from techshop import helm, install, paths, shell
+from techshop.shop import Shop
+
+
+@pytest.fixture(scope="module")
+def release(make_release: Callable[..., Release]) -> Release:
+    return make_release("dev", helm=3)
+
+
+@pytest.fixture(scope="module")
+def shop(release: Release) -> Shop:
+    return Shop(release.url)
+
+
+def test_an_order_goes_through(shop: Shop) -> None:
+    product = shop.products()[0]["id"]
+    order = shop.order(product, 2)
+    assert shop.read_order(order["id"])["total"] == order["total"] > 0
+
+
+def test_helm_test_places_an_order(release: Release) -> None:
+    helm.helm("test", release.name, "--namespace", release.namespace, version=release.helm)
+
+
+def test_every_environment_is_accepted_by_the_api_server(release: Release) -> None:
+    for environment in ("dev", "staging", "prod"):
+        files = [f"--values={file}" for file in install.values_files(environment)]
+        helm.helm("install", "dry", str(helm.CHART), "--namespace", release.namespace, "--dry-run=server", *files)
+        rendered = shell.run(
+            paths.BIN / "helm", "template", "dry", helm.CHART, *files, "--set", f"global.secrets.seed={'s' * 32}",
+            "--namespace", release.namespace,
+        )  # fmt: skip
+        helm.kubectl("apply", "--dry-run=server", "--namespace", release.namespace, "-f", "-", stdin=rendered)
+
+
+def test_an_upgrade_by_the_other_major_version_keeps_passwords_volumes_and_orders(release: Release, shop: Shop) -> None:
+    order = shop.order(shop.products()[0]["id"])
+    before = {part: release.secret(part) for part in ("app", "mongodb", "redis")}
+    pods = {part: release.pods(part) for part in ("mongodb", "redis")}
+    uids = {pod: release.get("pod", pod)["metadata"]["uid"] for part in pods for pod in pods[part]}
+    release.helm = 4
+    release.upgrade(app__logLevel="debug")
+    assert {part: release.secret(part) for part in before} == before
+    assert {pod: release.get("pod", pod)["metadata"]["uid"] for pod in uids} == uids, "an upgrade restarted a database"
+    assert shop.read_order(order["id"])["id"] == order["id"]
+
+
+def test_a_stranger_reaches_the_storefront_but_no_store(release: Release) -> None:
+    image = release.get("deployment", "techshop-app")["spec"]["template"]["spec"]["containers"][0]["image"]
+    script = """
+      const net = require('node:net');
+      const ask = (host, port) => new Promise((resolve) => {
+        const socket = net.connect({host, port, timeout: 4000}, () => resolve(true));
+        for (const sign of ['error', 'timeout']) socket.on(sign, () => { socket.destroy(); resolve(false); });
+      });
+      (async () => console.log(JSON.stringify({
+        app: await ask('techshop-app', 80), mongodb: await ask('techshop-mongodb', 27017),
+        redis: await ask('techshop-redis', 6379)})))().then(() => process.exit(0));
+    """
+    context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "stranger"},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 1001, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {"name": "ask", "image": image, "command": ["node", "-e", script], "securityContext": context}
+            ],
+        },
+    }
+    helm.kubectl("apply", "--namespace", release.namespace, "-f", "-", stdin=json.dumps(pod))
+    release.kubectl("wait", "pod/stranger", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    assert json.loads(release.kubectl("logs", "stranger")) == {"app": True, "mongodb": False, "redis": False}

@@ -1,0 +1,100 @@
+"""The production environment: a replica set of three and a Redis Cluster of six, under customers who keep ordering."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import Release, eventually
+
+from techshop import helm
+from techshop.shop import Ledger, Shop
+
+
+@pytest.fixture(scope="module")
+def release(make_release: Callable[..., Release]) -> Release:
+    return make_release("prod", "ci")
+
+
+@pytest.fixture
+def ledger(release: Release) -> Iterator[Ledger]:
+    """Customers who order while the test runs; afterwards every acknowledged order must be there."""
+    with Ledger(release.url) as ledger:
+        yield ledger
+    eventually(ledger.check, seconds=60)
+    assert ledger.placed
+
+
+def test_the_replica_set_has_three_members_and_least_privilege_users(release: Release) -> None:
+    states = release.mongodb("rs.status().members.map((member) => member.stateStr)")
+    assert sorted(states) == ["PRIMARY", "SECONDARY", "SECONDARY"]
+    users = release.mongodb(
+        "db.getSiblingDB('admin').getUsers().users.map((u) => [u.user, u.roles.map((r) => r.role)])"
+    )
+    assert dict(users) == {
+        "root": ["root"],
+        "app": ["readWrite"],
+        "backup": ["backup", "restore"],
+        "exporter": ["clusterMonitor", "read"],
+    }
+
+
+def test_the_redis_cluster_has_three_masters_each_with_a_replica(release: Release) -> None:
+    info = dict(line.split(":") for line in release.redis("CLUSTER", "INFO").split())
+    assert (info["cluster_state"], info["cluster_slots_ok"], info["cluster_size"]) == ("ok", "16384", "3")
+    nodes = [line.split() for line in release.redis("CLUSTER", "NODES").strip().splitlines()]
+    masters = {node[0] for node in nodes if "master" in node[2]}
+    assert len(nodes) == 6
+    assert sorted(masters) == sorted(node[3] for node in nodes if "slave" in node[2])
+
+
+def test_redis_accounts_can_do_what_they_must_and_no_more(release: Release) -> None:
+    def as_user(user: str, *command: str) -> str:
+        script = f'REDISCLI_AUTH=$(cat /secrets/{user}-password) redis-cli -c --no-auth-warning --user {user} "$@" 2>&1'
+        pod = ("exec", "techshop-redis-0", "-c", "redis", "--")
+        return release.kubectl(*pod, "sh", "-c", script, "sh", *command).strip()
+
+    assert as_user("app", "SET", "shop:probe", "1", "EX", "60") == "OK"
+    for command in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*"), ("GET", "other"), ("SHUTDOWN",)):
+        assert "NOPERM" in as_user("app", *command), command
+    assert "redis_version" in as_user("exporter", "INFO", "server")
+    assert "NOPERM" in as_user("exporter", "GET", "shop:probe")
+    assert "NOAUTH" in release.kubectl(
+        "exec", "techshop-redis-0", "-c", "redis", "--", "redis-cli", "GET", "shop:probe"
+    )
+
+
+@pytest.mark.parametrize("part", ["mongodb", "redis"])
+def test_restarting_a_store_pod_by_pod_loses_no_order(release: Release, ledger: Ledger, part: str) -> None:
+    for pod in release.pods(part):
+        release.kubectl("delete", "pod", pod, "--wait")
+        eventually(lambda pod=pod: release.get("pod", pod))
+        release.ready(part)
+
+
+@pytest.mark.parametrize("part", ["mongodb", "redis"])
+def test_all_pods_of_a_store_gone_at_once_come_back_with_all_orders(
+    release: Release, ledger: Ledger, part: str
+) -> None:
+    release.kubectl("delete", "pod", *release.pods(part), "--wait")
+    release.ready(part)
+    placed = len(ledger.placed)
+    eventually(lambda: len(ledger.placed) > placed)
+
+
+def test_an_upgrade_fails_no_request_and_changes_no_password(release: Release, ledger: Ledger) -> None:
+    before = {part: release.secret(part) for part in ("app", "mongodb", "redis")}
+    release.upgrade(app__logLevel="warn")
+    release.ready("app")
+    assert {part: release.secret(part) for part in before} == before
+    assert ledger.retried == []
+
+
+def test_orders_outlive_uninstall_and_install_over_the_kept_volumes(release: Release) -> None:
+    shop = Shop(release.url)
+    order = shop.order(shop.products()[0]["id"])
+    before = {part: release.secret(part) for part in ("app", "mongodb", "redis")}
+    helm.helm("uninstall", release.name, "--namespace", release.namespace, "--wait", "--timeout", "5m")
+    eventually(lambda: not release.pods("mongodb") + release.pods("redis"))
+    release.upgrade()
+    assert {part: release.secret(part) for part in before} == before
+    shop.url = release.url
+    assert shop.read_order(order["id"])["total"] == order["total"]

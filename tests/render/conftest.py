@@ -1,0 +1,121 @@
+"""Rendering for the tests: one helm process for each set of values, kept for the whole run."""
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from techshop import paths
+
+CHART = paths.ROOT / "charts/techshop"
+VALUES = paths.ROOT / "values"
+SEED = "a-seed-for-tests-0123456789abcdef"
+ENVIRONMENTS = ("dev", "staging", "prod")
+
+Object = dict[str, Any]
+
+
+class Refused(Exception):
+    """Helm refused the values; the text is what the user reads."""
+
+
+@cache
+def _template(arguments: tuple[str, ...], helm: str) -> str:
+    command = [str(paths.BIN / helm), "template", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refused(done.stderr)
+    return done.stdout
+
+
+def template(
+    *files: str | Path,
+    values: dict[str, Any] | None = None,
+    release: str = "techshop",
+    namespace: str = "shop",
+    seed: str | None = SEED,
+    kube: str = "1.36",
+    helm: str = "helm",
+    chart: Path = CHART,
+) -> str:
+    """Render the chart and return the manifests as text.
+
+    Args:
+        files: values files: names such as "prod" of ``values/``, or paths.
+        values: values set beside them.
+        release: the release's name.
+        namespace: the release's namespace.
+        seed: ``global.secrets.seed``; None leaves Secrets out.
+        kube: Kubernetes version.
+        helm: "helm" or "helm3".
+        chart: the chart's folder.
+    """
+    arguments = [release, str(chart), "--namespace", namespace, "--kube-version", kube]
+    for file in files:
+        arguments += ["--values", str(VALUES / f"{file}.yaml") if isinstance(file, str) else str(file)]
+    if seed is not None:
+        arguments += ["--set", f"global.secrets.seed={seed}"]
+    for key, value in (values or {}).items():
+        arguments += ["--set-json", f"{key}={json.dumps(value)}"]
+    return _template(tuple(arguments), helm)
+
+
+def objects(*files: str | Path, **options: Any) -> list[Object]:
+    """Render the chart and return its objects."""
+    loaded = yaml.load_all(template(*files, **options), Loader=yaml.CSafeLoader)
+    return [item for item in loaded if item]
+
+
+def one(rendered: Sequence[Object], kind: str, suffix: str = "") -> Object:
+    """Return the one object of this kind whose name ends like this."""
+    found = [item for item in rendered if item["kind"] == kind and item["metadata"]["name"].endswith(suffix)]
+    assert len(found) == 1, f"{len(found)} objects of kind {kind} end in {suffix!r}"
+    return found[0]
+
+
+def pod_template(item: Object) -> Object | None:
+    """Return what an object says of pods, with metadata and spec, or None when it makes none."""
+    if item["kind"] == "Pod":
+        return item
+    spec = item.get("spec") or {}
+    if item["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    found: Object | None = spec.get("template")
+    return found if found and "spec" in found else None
+
+
+def pods(rendered: Sequence[Object]) -> list[tuple[str, Object]]:
+    """Return the kind and name, and the pod template, of every object that makes pods."""
+    named = ((f"{item['kind']}/{item['metadata']['name']}", pod_template(item)) for item in rendered)
+    return [(name, found) for name, found in named if found]
+
+
+def containers(pod: Object) -> list[Object]:
+    """Return every container of a pod, sidecars and init containers included."""
+    return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def environment(request: pytest.FixtureRequest) -> str:
+    """Each of the environments in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def refused() -> Callable[..., str]:
+    """Return a function that renders values which must be refused, and gives the sentence Helm prints."""
+
+    def check(**options: Any) -> str:
+        with pytest.raises(Refused) as caught:
+            template(**options)
+        message = str(caught.value)
+        for ugly in ("nil pointer", "goroutine", "runtime error", "interface conversion"):
+            assert ugly not in message
+        return message
+
+    return check

@@ -1,0 +1,86 @@
+"""Values that are wrong are refused in a sentence; odd ones are taken as they are meant."""
+
+import json
+
+import pytest
+from conftest import CHART, objects, one, template
+
+
+@pytest.mark.parametrize(
+    "typo", ["ap", "app.replicacount", "mongodb.persistance", "redis.cluster.shard", "app.image.tags", "networkpolicy"]
+)
+def test_an_unknown_key_is_an_error(refused, typo: str) -> None:
+    assert "additional properties" in refused(values={typo: {}})
+
+
+@pytest.mark.parametrize("part", ["app", "mongodb", "redis"])
+@pytest.mark.parametrize("image", [{"tag": 1.1}, {"tag": "latest"}, {"digest": "sha256:12"}, {"repository": "A B"}])
+def test_an_image_that_can_not_be_is_refused(refused, part: str, image: dict) -> None:
+    assert f"/{part}/image/" in refused(values={f"{part}.image": image})
+
+
+@pytest.mark.parametrize("part", ["app", "mongodb", "redis"])
+def test_a_digest_wins_over_the_tag(part: str) -> None:
+    digest = "sha256:" + "a" * 64
+    item = one(
+        objects(values={f"{part}.image.digest": digest}), "Deployment" if part == "app" else "StatefulSet", f"-{part}"
+    )
+    assert item["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"@{digest}")
+
+
+@pytest.mark.parametrize("registry", ["mirror.example.com/docker", "mirror.example.com/docker/"])
+def test_one_registry_serves_all_images(registry: str) -> None:
+    text = template(values={"global.imageRegistry": registry})
+    images = [line.split('"')[1] for line in text.splitlines() if line.strip().startswith("image:")]
+    assert images and all(image.startswith("mirror.example.com/docker/") and "//" not in image for image in images)
+
+
+def test_pull_secrets_are_names_or_maps() -> None:
+    rendered = objects(values={"global.imagePullSecrets": ["one", {"name": "two"}]})
+    assert one(rendered, "Deployment")["spec"]["template"]["spec"]["imagePullSecrets"] == [
+        {"name": "one"},
+        {"name": "two"},
+    ]
+
+
+def test_global_stays_open_to_charts_around_this_one() -> None:
+    template(values={"global.somebodyElse": {"key": 1}})
+
+
+def test_labels_reach_every_object_as_strings() -> None:
+    for item in objects(values={"global.labels": {"costCentre": 1234567, "managed": True}}):
+        assert item["metadata"]["labels"]["costCentre"] == "1234567"
+        assert item["metadata"]["labels"]["managed"] == "true"
+
+
+def test_the_schema_describes_every_value_and_only_values_that_exist() -> None:
+    import yaml
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def resolve(node: dict) -> dict:
+        return {**schema["$defs"][node["$ref"].rsplit("/", 1)[1]], **node} if "$ref" in node else node
+
+    def compare(node: dict, values: dict, path: str) -> None:
+        node = resolve(node)
+        known = node.get("properties", {})
+        for key, value in values.items():
+            assert key in known, f"{path}{key} has a default but no schema"
+            assert resolve(known[key]).get("description"), f"{path}{key} has no description"
+            if isinstance(value, dict) and value:
+                compare(known[key], value, f"{path}{key}.")
+        for key in set(known) - set(values) - {"global", "common", "ephemeral-storage"}:
+            assert path in {".", ""} or not values, f"{path}{key} is in the schema but has no default"
+
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    compare(schema, defaults, "")
+    for part in ("app", "mongodb", "redis"):
+        compare(
+            schema["properties"][part], yaml.safe_load((CHART / f"charts/{part}/values.yaml").read_text()), f"{part}."
+        )
+
+
+@pytest.mark.parametrize("part", ["app", "mongodb", "redis"])
+@pytest.mark.parametrize("missing", [None, {"requests": None}, {"limits": None}, {"limits": {"memory": None}}])
+def test_a_container_without_requests_or_a_memory_limit_is_refused(refused, part: str, missing: dict | None) -> None:
+    assert f"{part}: a container needs resources.requests.cpu" in refused(values={f"{part}.resources": missing})
