@@ -14,13 +14,16 @@ import yaml
 from techshop import engine, locks, nodeimage, paths, reach, shell, tools, ui
 from techshop.errors import Failure
 
-NAME = "techshop"
+#: TECHSHOP_CLUSTER gives a second checkout a cluster of its own.
+NAME = os.environ.get("TECHSHOP_CLUSTER", "techshop")
 #: The port of the control plane's container that the machine's port leads to.
 NODE_PORT = 30080
 ZONES = ("zone-a", "zone-b", "zone-c")
 _MANIFESTS = Path(__file__).with_name("manifests")
 _LABEL = f"label=io.x-k8s.kind.cluster={NAME}"
 _RECORD = "techshop-cluster"
+#: Seconds for which a cluster that was complete once may stay silent before it counts as broken.
+_PATIENCE = 180
 _AGAIN = "Run the same command again; if it stays so, `techshop cluster delete` and then once more."
 
 
@@ -60,7 +63,7 @@ def create(workers: int | None = None, default: int = 0, recreate: bool = False)
         Failure: the cluster that is there has another shape, or a step failed.
     """
     tools.install(["kind", "kubectl"])
-    with locks.hold("cluster", "the cluster"):
+    with locks.hold(f"cluster-{NAME}", "the cluster"):
         engine.ensure()
         if recreate and nodes():
             _delete()
@@ -78,7 +81,7 @@ def delete() -> None:
         ui.say("No Docker engine answers, so no cluster runs.")
         return
     tools.install(["kind"])
-    with locks.hold("cluster", "the cluster"):
+    with locks.hold(f"cluster-{NAME}", "the cluster"):
         if nodes():
             _delete()
         else:
@@ -122,31 +125,33 @@ def _revive() -> dict[str, Any] | None:
         with ui.step(f"start {len(stopped)} stopped node{'s' * (len(stopped) > 1)} of the cluster"):
             shell.run("docker", "start", *stopped, log="cluster", advice=_AGAIN)
     try:
+        if _half_made().exists():
+            raise Failure("the cluster was left half-made")
         if not paths.KUBECONFIG.exists():
             _kind("export", "kubeconfig", "--kubeconfig", str(paths.KUBECONFIG))
-        record = _record()
-        if record and not stopped and _all_ready():
-            return record
-        complete = record or (stopped and _wait_for_record())
-        if complete:
-            _wait_ready(180)
-            return _record()
-        reason = "was left half-made"
+        record = (None if stopped else _record()) or _wait_for_record()
     except Failure as failure:
-        reason = f"is broken ({failure.what})"
-    ui.say(f"The cluster that is there {reason}: deleting it and making a new one.")
-    _delete()
-    return None
+        ui.say(f"{failure.what[0].upper()}{failure.what[1:]}: deleting it and making a new one.")
+        _delete()
+        return None
+    if stopped or not _all_ready():
+        _wait_ready(300)
+    return record
 
 
-def _wait_for_record() -> bool:
+def _half_made() -> Path:
+    """The file that is there while a cluster is being made."""
+    return paths.CACHE / "locks" / f"{NAME}.half-made"
+
+
+def _wait_for_record() -> dict[str, Any]:
     with ui.step("wait for the Kubernetes API"):
-        end = time.monotonic() + 120
+        end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
-            if _record():
-                return True
-            time.sleep(2)
-    return False
+            if record := _record():
+                return record
+            time.sleep(1)
+    raise Failure(f"the cluster doesn't answer after {_PATIENCE} s")
 
 
 def _compare(record: dict[str, Any], workers: int | None) -> None:
@@ -168,6 +173,7 @@ def _make(workers: int) -> None:
     paths.KUBECONFIG.unlink(missing_ok=True)
     paths.STATE.mkdir(exist_ok=True)
     shape = f"control plane and {workers} worker{'s' * (workers != 1)}"
+    _half_made().touch()
     with ui.step(f"create the cluster ({shape})"):
         config = paths.STATE / "kind.yaml"
         config.write_text(yaml.safe_dump(configuration(workers), sort_keys=False))
@@ -178,6 +184,7 @@ def _make(workers: int) -> None:
     version = json.loads(kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
     record = {"workers": workers, "port": port(), "version": version, "airgapped": airgapped}
     kubectl("create", "configmap", _RECORD, "-n", "kube-system", f"--from-literal=shape={json.dumps(record)}")
+    _half_made().unlink()
 
 
 def configuration(workers: int) -> dict[str, Any]:
@@ -266,6 +273,7 @@ def _owner(number: int) -> str:
 def _delete() -> None:
     with ui.step("delete the cluster"):
         _kind("delete", "cluster", "--kubeconfig", str(paths.KUBECONFIG))
+        _half_made().unlink(missing_ok=True)
         others = shell.run("docker", "ps", "--all", "--quiet", "--filter", "label=io.x-k8s.kind.cluster").strip()
         if not others and shell.succeeds("docker", "network", "inspect", "kind"):
             shell.succeeds("docker", "network", "rm", "kind")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.table import Table
 
 from techshop import cluster, engine, locks, paths, reach, recipes, shell, ui
 from techshop.errors import Failure
@@ -15,6 +14,8 @@ _CHART = paths.ROOT / "charts/techshop"
 _AIRGAP = paths.ROOT / "values/airgap.yaml"
 #: Where the chart's values say which image a recipe makes.
 _KEYS = {"app": "app.image", "mongo": "mongodb.image", "redis": "redis.image"}
+#: What says which version is inside a stand-in; Debian's packages move on, and a tag must not lie.
+_VERSION = {"mongo": ("mongod", "--version"), "redis": ("redis-server", "--version")}
 _BUILD_SECONDS = 900
 
 
@@ -40,11 +41,12 @@ def build(names: Sequence[str] | None = None) -> None:
     engine.ensure()
     asked = references(airgapped)
     with locks.hold("images", "building images"):
+        there = _present()
         for name in names or buildable:
             if airgapped:
-                _from_packages(name, asked[_KEYS[name]])
+                _from_packages(name, asked[_KEYS[name]], there)
             else:
-                _from_dockerfile(asked[_KEYS[name]])
+                _from_dockerfile(asked[_KEYS[name]], there)
 
 
 def load() -> None:
@@ -69,25 +71,28 @@ def load() -> None:
 
 
 def list_() -> None:
-    """Show each image: its size, whether Docker and the cluster have it, what it is made from and stands in for."""
+    """Print each image: its size, whether Docker and the cluster have it, what it is made from and stands in for."""
     airgapped = not reach.registry()
-    upstream, asked = references(False), references(airgapped)
+    upstream = references(False)
     there = _present() if engine.answers() else {}
-    loaded = _loaded() if there else set()
-    table = Table("image", "size", "in Docker", "in the cluster", "made from", "stands in for")
-    for key, reference in asked.items():
-        short = _short(reference)
-        name = next((name for name, place in _KEYS.items() if place == key), "")
-        made_from = "a registry"
-        if name == "app" and not airgapped:
-            made_from = "images/app/Dockerfile"
-        elif name and airgapped:
-            made_from = recipes.RECIPES[name].made_from
-        size = f"{_size(short) / 1e6:.0f} MB" if short in there else "–"
-        real = _short(upstream[key]) if upstream[key] != reference else ""
-        marks = ["yes" if found else "no" for found in (short in there, short in loaded)]
-        table.add_row(short, size, *marks, made_from, real)
-    ui.console.print(table)
+    loaded = _loaded() if there else {}
+    rows = [("IMAGE", "SIZE", "IN DOCKER", "IN THE CLUSTER", "STANDS IN FOR", "MADE FROM")]
+    for key, reference in references(airgapped).items():
+        name = _short(reference)
+        ids = loaded.get(name, set())
+        rows.append(
+            (
+                name,
+                f"{_size(name) / 1e6:.0f} MB" if name in there else "-",
+                "yes" if name in there else "no",
+                "yes" if there.get(name) in ids else "another build" if ids else "no",
+                _short(upstream[key]) if upstream[key] != reference else "-",
+                _made_from(key, airgapped),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def references(airgapped: bool) -> dict[str, str]:
@@ -128,29 +133,40 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return yaml.safe_load(path.read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise Failure(f"{path.relative_to(paths.ROOT)} can't be read", tail=str(error)) from error
+        raise Failure(f"{path} can't be read", tail=str(error)) from error
 
 
-def _from_packages(name: str, reference: str) -> None:
-    """Build the image ``name`` and its parents from packages."""
+def _from_packages(name: str, reference: str, there: dict[str, str]) -> None:
+    """Build the image ``name`` and its parents from packages, and bring ``there`` up to date."""
     parent = recipes.RECIPES[name].parent
     kept = _kept(name)
-    if kept not in _present():
+    if kept not in there:
         if parent:
-            _from_packages(parent, "")
+            _from_packages(parent, "", there)
         with recipes.context(name) as folder, ui.step(f"build {_short(reference) or kept}"):
             arguments = ["--build-arg", f"PARENT={_kept(parent)}"] if parent else []
             _docker_build(folder, kept, reference, "--network", "none", *arguments)
-    _name(kept, reference)
+        _check_version(name, kept, reference)
+        there.update(_present())
+    _name(kept, reference, there)
 
 
-def _from_dockerfile(reference: str) -> None:
-    """Build the storefront as its Dockerfile says."""
+def _check_version(name: str, kept: str, reference: str) -> None:
+    if name in _VERSION:
+        said = shell.run("docker", "run", "--rm", "--network", "none", kept, *_VERSION[name]).splitlines()[0]
+        if reference.rpartition(":")[2] not in said:
+            shell.succeeds("docker", "rmi", kept)
+            raise Failure(f"the packages hold another version than {reference}", f"Correct its tag in {_AIRGAP}.", said)
+
+
+def _from_dockerfile(reference: str, there: dict[str, str]) -> None:
+    """Build the storefront as its Dockerfile says, and bring ``there`` up to date."""
     kept = f"techshop-build/app:{recipes.source_key(recipes.STOREFRONT)}"
-    if kept not in _present():
+    if kept not in there:
         with ui.step(f"build {_short(reference)}"):
             _docker_build(recipes.STOREFRONT, kept, reference)
-    _name(kept, reference)
+        there.update(_present())
+    _name(kept, reference, there)
 
 
 def _docker_build(folder: Path, kept: str, reference: str, *arguments: str) -> None:
@@ -161,9 +177,8 @@ def _docker_build(folder: Path, kept: str, reference: str, *arguments: str) -> N
     shell.run("docker", "build", *options, folder, env=env, timeout=_BUILD_SECONDS, log="images")
 
 
-def _name(kept: str, reference: str) -> None:
+def _name(kept: str, reference: str, there: Mapping[str, str]) -> None:
     """Give the built image the name that the chart asks for, and drop what was built of older recipes."""
-    there = _present()
     if reference and there.get(_short(reference)) != there[kept]:
         shell.run("docker", "tag", kept, reference)
     repository = kept.rpartition(":")[0]
@@ -187,14 +202,22 @@ def _size(name: str) -> int:
     return int(shell.run("docker", "image", "inspect", "--format", "{{.Size}}", name))
 
 
-def _loaded() -> set[str]:
-    """Return the names of the images that every node of the cluster has."""
+def _loaded() -> dict[str, set[str]]:
+    """Return the images that every node of the cluster has: name, and the ids under it."""
+    found: dict[str, set[str]] = {}
     nodes = [node.name for node in cluster.nodes() if node.running]
-    found = []
     for node in nodes:
         listed = json.loads(shell.run("docker", "exec", node, "crictl", "images", "--output", "json"))
-        found.append({_short(tag) for image in listed["images"] for tag in image["repoTags"]})
-    return set.intersection(*found) if found else set()
+        here = {_short(tag): {image["id"]} for image in listed["images"] for tag in image["repoTags"]}
+        found = here if node == nodes[0] else {name: found[name] | here[name] for name in found.keys() & here.keys()}
+    return found
+
+
+def _made_from(key: str, airgapped: bool) -> str:
+    name = next((name for name, place in _KEYS.items() if place == key), "")
+    if name and airgapped:
+        return recipes.RECIPES[name].made_from
+    return "images/app/Dockerfile" if name == "app" else "a registry"
 
 
 def _short(reference: str) -> str:

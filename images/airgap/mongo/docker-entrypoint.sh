@@ -39,6 +39,10 @@ if [[ "${1:-}" == mongod ]]; then
         fi
         # A root user on an empty data folder: made by a mongod that only this container can reach.
         if [[ ! -e /data/db/WiredTiger ]]; then
+            if compgen -G '/docker-entrypoint-initdb.d/*' > /dev/null; then
+                echo 'This stand-in runs no scripts of /docker-entrypoint-initdb.d; the official image does.' >&2
+                exit 1
+            fi
             socket="$(mktemp -d)"
             mongod --dbpath /data/db --bind_ip 127.0.0.1 --port 27017 --unixSocketPrefix "$socket" \
                 --fork --logpath "$socket/mongod.log" > /dev/null || { cat "$socket/mongod.log"; exit 1; }

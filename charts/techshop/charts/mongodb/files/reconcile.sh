@@ -17,9 +17,12 @@ change() { # change ACTION: run change.js, and say what it did
 }
 secrets() { cat /secrets/* | sha256sum; }
 
+# As the container's first process it would ignore the signal, and each restart take the whole grace period.
+trap 'exit 0' TERM
+
 wanted=() reachable=() users_from=''
 while true; do
-  sleep "${INTERVAL:-2}"
+  sleep 3 & wait "$!"
   mapfile -t wanted < /scripts/members
   reply=$(hello 127.0.0.1) || { say 'waiting for mongod to answer'; continue; }
 

@@ -10,7 +10,7 @@ say() { # one line for each decision, not one for each look
   said=$1
 }
 members() { cat /scripts/members; }
-count() { members | grep -c .; }
+count() { grep -c . /scripts/members; }
 ordinal=${POD_NAME##*-}
 
 # Know every other node: meet those that CLUSTER NODES doesn't show at their present address, and who answer.
@@ -19,7 +19,7 @@ meet() {
     ip=$(address "$host")
     [ -n "$ip" ] || continue
     echo "$nodes" | grep -F " $ip:6379@" | grep -v -E 'handshake|noaddr|fail' | grep -q ' connected' && continue
-    [ "$(admin -h "$ip" ping)" = PONG ] || continue
+    [ "$(admin -h "$ip" ping 2> /dev/null)" = PONG ] || continue
     admin CLUSTER MEET "$ip" 6379 > /dev/null && echo "${host%%.*}"
   done
 }
@@ -83,19 +83,17 @@ follow() {
 }
 
 look() {
-  nodes=$(admin CLUSTER NODES | tr -d '\r') && [ -n "$nodes" ] || { say 'waiting for redis-server to answer'; return; }
+  nodes=$(admin CLUSTER NODES 2>&1) || { say "waiting for redis-server to answer: $nodes"; return; }
   state=$(admin CLUSTER INFO)
   mine=$(echo "$nodes" | grep -F myself)
 
-  # Nodes that start with different epochs need no conflicts solved when they meet.
-  if [ "$(echo "$nodes" | grep -c .)" = 1 ] && [ "$(echo "$state" | field cluster_current_epoch)" = 0 ]; then
-    admin CLUSTER SET-CONFIG-EPOCH "$((ordinal + 1))" > /dev/null
+  # While all are known and connected nobody can have moved or been lost.
+  if [ "$(echo "$nodes" | grep -c -v -E 'fail|handshake|noaddr|disconnected')" != "$(count)" ]; then
+    met=$(meet | tr '\n' ' ')
+    [ -z "$met" ] || { say "met $met"; return; }
+    forgotten=$(forget | tr '\n' ' ')
+    [ -z "$forgotten" ] || { say "forgot what ${forgotten}was before it lost its volume"; return; }
   fi
-
-  met=$(meet | tr '\n' ' ')
-  [ -z "$met" ] || { say "met $met"; return; }
-  forgotten=$(forget | tr '\n' ' ')
-  [ -z "$forgotten" ] || { say "forgot what ${forgotten}was before it lost its volume"; return; }
 
   if [ "$(echo "$state" | field cluster_slots_assigned)" != 16384 ]; then
     if [ "$ordinal" = 0 ]; then assign; else say 'waiting for node 0 to give out the slots'; fi
@@ -108,10 +106,14 @@ look() {
     }
     return
   fi
-  say "$(echo "$mine" | grep -q master && echo master || echo replica) in a cluster that is $(echo "$state" | field cluster_state)"
+  role=replica
+  case $mine in *master*) role=master ;; esac
+  say "$role in a cluster that is $(echo "$state" | field cluster_state)"
 }
 
+# As the container's first process it would ignore the signal, and each restart take the whole grace period.
+trap 'exit 0' TERM
 while true; do
   look
-  sleep "${INTERVAL:-2}"
+  sleep 3 & wait "$!"
 done
