@@ -108,7 +108,8 @@ def parse(name: str, table: Mapping[str, Any], folder: Path) -> Recipe:
     inputs = [Path(source) for _, source in fields["adds"]]
     if "source" in table:
         fields["source"] = str(folder / table["source"])
-        inputs += sorted(path for path in (folder / table["source"]).rglob("*") if path.is_file())
+        files = sorted(path for path in (folder / table["source"]).rglob("*") if path.is_file())
+        inputs += [path for path in files if not path.name.endswith("_test.go")]
     if inputs:
         digest = hashlib.sha256()
         for path in inputs:

@@ -29,6 +29,7 @@ def upgrade(
     release: str,
     namespace: str,
     files: Sequence[Path],
+    *,
     values: dict[str, Any] | None = None,
     version: int = 4,
     minutes: int = 10,

@@ -9,7 +9,7 @@ NAMESPACE = "techshop"
 RELEASE = "techshop"
 #: Port on every node that leads to the storefront; the cluster maps it to the machine's.
 NODE_PORT = 30080
-#: Worker nodes an environment needs; 0 means that the control plane takes the pods.
+#: Worker nodes of a new cluster for an environment; 0 means that the control plane takes the pods.
 WORKERS = {"dev": 0, "staging": 0, "prod": 3}
 
 
@@ -25,11 +25,11 @@ def up(environment: str = "dev", workers: int | None = None) -> None:
     """
     tools.install(["helm", "kubectl", "kind"])
     engine.ensure()
-    cluster.create(WORKERS[environment] if workers is None else workers)
+    cluster.create(workers, default=WORKERS[environment])
     images.build()
     images.load()
     with ui.step(f"install the chart ({environment})"):
-        helm.upgrade(RELEASE, NAMESPACE, values_files(environment), service_values())
+        helm.upgrade(RELEASE, NAMESPACE, values_files(environment), values=service_values())
     url = cluster.url()
     with ui.step("place an order"):
         shop = Shop(url, patience=120)
@@ -59,8 +59,9 @@ def _explain(environment: str, url: str, order: str) -> None:
 The shop is up ({environment}), and order {order} was placed.
 
   open it      {url}
-  log in       curl -s {url}/api/register -H 'Content-Type: application/json' -d '{{"email": "me@example.com", "password": "a long one"}}'
-               curl -s {url}/api/login    -H 'Content-Type: application/json' -d '{{"email": "me@example.com", "password": "a long one"}}'
+  log in       account='{{"email": "me@example.com", "password": "a long one"}}'
+               curl {url}/api/register -H 'Content-Type: application/json' -d "$account"
+               curl {url}/api/login -H 'Content-Type: application/json' -d "$account"
   look inside  {command}
                kubectl -n {NAMESPACE} get pods
   remove it    .venv/bin/techshop down

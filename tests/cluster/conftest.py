@@ -32,7 +32,7 @@ class Release:
         """Install, or upgrade with values beside those of before (``__`` stands for a dot)."""
         self.values.update({key.replace("__", "."): value for key, value in values.items()})
         files = [file for name in self.files for file in install.values_files(name)]
-        helm.upgrade(self.name, self.namespace, files, self.values, self.helm)
+        helm.upgrade(self.name, self.namespace, files, values=self.values, version=self.helm)
 
     def kubectl(self, *arguments: str, timeout: float = 300) -> str:
         """Run kubectl in the release's namespace."""
@@ -87,7 +87,7 @@ def prepared() -> None:
     """Make the tools, the cluster and the images ready; what is there already is used."""
     tools.install(["helm", "helm3", "kubectl", "kind"])
     engine.ensure()
-    cluster.create(None)
+    cluster.create(default=2)
     images.build()
     images.load()
 

@@ -73,6 +73,7 @@ def chart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None
 
     def write(parts: dict[str, object], values: object = None, airgap: object = None) -> None:
         folder = tmp_path / "chart"
+        folder.mkdir()
         for name, content in parts.items():
             (folder / "charts" / name).mkdir(parents=True)
             (folder / "charts" / name / "values.yaml").write_text(yaml.safe_dump(content))

@@ -10,6 +10,7 @@ declare module 'fastify' {
   }
 }
 
+// Asked every few seconds; when a store comes or goes, its own line says so.
 const QUIET = new Set(['/health', '/ready', '/metrics']);
 
 // The parser's own words name its internals; these are for people.
@@ -36,8 +37,7 @@ export function commonAnswers(app: FastifyInstance, lifecycle: Lifecycle): void 
 
   app.addHook('onResponse', async (request, reply) => {
     const status = reply.statusCode;
-    const quiet = status < 400 && QUIET.has(request.routeOptions.url ?? '');
-    const level = quiet ? 'debug' : status >= 500 ? 'warn' : 'info';
+    const level = QUIET.has(request.routeOptions.url ?? '') ? 'debug' : status >= 500 ? 'warn' : 'info';
     // Neither headers nor the query string: they may hold what is nobody's business.
     request.log[level](
       {

@@ -1,9 +1,10 @@
 import { reason, Unavailable } from './errors.ts';
 import type { Log } from './log.ts';
-import { STORE_MS, within } from './time.ts';
+import { Late, STORE_MS, within } from './time.ts';
 
 const PROBE_MS = 1_000;
 const WATCH_MS = 2_000;
+const START_MS = 10_000;
 
 type State = 'starting' | 'ok' | 'refused' | 'unavailable';
 
@@ -21,6 +22,7 @@ export class Dependency {
   private readonly probe: () => Promise<void>;
   private readonly log: Log;
   private state: State = 'starting';
+  private readonly born = Date.now();
   private downSince = Number.NEGATIVE_INFINITY;
   private running: Promise<string> | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -37,7 +39,7 @@ export class Dependency {
     this.running ??= within(PROBE_MS, this.probe())
       .then(
         () => this.turn('ok', 'ok'),
-        (error) => this.turn(isRefusal(error) ? 'refused' : 'unavailable', reason(error)),
+        (error) => this.turn(this.stateFor(error), reason(error)),
       )
       .finally(() => {
         this.running = undefined;
@@ -59,6 +61,13 @@ export class Dependency {
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
+  }
+
+  private stateFor(error: unknown): State {
+    if (isRefusal(error)) return 'refused';
+    // A first connection may take its time where CPU is scarce; that's no news yet.
+    const early = this.state === 'starting' && Date.now() - this.born < START_MS;
+    return early && error instanceof Late ? 'starting' : 'unavailable';
   }
 
   private turn(state: State, why: string): string {

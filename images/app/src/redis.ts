@@ -10,6 +10,9 @@ export type RedisClient = Redis | Cluster;
 /** What the shop's parts need of Redis: run a command, or fail as Unavailable. */
 export type RedisStore = { run<T>(command: (client: RedisClient) => Promise<T>, ms?: number): Promise<T> };
 
+// A little less than a probe may take, so that it can still tell why there was no answer.
+const PING_MS = 900;
+
 const backoff = (attempt: number) => Math.min(attempt * 100, 1_000);
 
 /** One node or a cluster, whichever the address turns out to be. */
@@ -60,9 +63,9 @@ export class RedisConnection implements RedisStore {
       throw error;
     });
     const client = await this.connecting;
-    this.lastError = undefined;
     try {
-      await this.ask(client);
+      await within(PING_MS, this.ask(client));
+      this.lastError = undefined;
     } catch (error) {
       // The cause that a connection gave says more than "connection is closed".
       throw this.lastError ?? error;

@@ -2,8 +2,8 @@
 //
 // On each node it writes the CNI configuration (ptp, host-local over the node's podCIDR, portmap), keeps a route to every
 // other node's podCIDR, and masquerades what pods send out of the pod network. It also rejects what is still addressed to
-// a Service after kube-proxy's rules had their turn, and what would leave the cluster towards an address of a pod: such
-// packets must never reach the machine's gateway.
+// a Service after kube-proxy's rules had their turn, and what is addressed to a pod that no node has: such packets must
+// never reach the machine's gateway.
 package main
 
 import (
@@ -17,13 +17,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 )
 
-const resync = 10 * time.Second
+const (
+	every      = 3 * time.Second
+	afterError = time.Second
+)
 
 // agent keeps one node's pod network as the cluster's nodes say.
 type agent struct {
@@ -51,70 +50,46 @@ func run() error {
 	if _, a.services, err = net.ParseCIDR(os.Getenv("SERVICE_SUBNET")); err != nil {
 		return fmt.Errorf("SERVICE_SUBNET: %w", err)
 	}
-	config, err := rest.InClusterConfig()
+	api, err := newAPI()
 	if err != nil {
 		return err
 	}
-	// Until kube-proxy has set up the Service "kubernetes", only the control plane's own address answers.
-	if endpoint := os.Getenv("CONTROL_PLANE_ENDPOINT"); endpoint != "" {
-		config.Host = "https://" + endpoint
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	changed := make(chan struct{}, 1)
-	go watch(ctx, client, changed)
-	tick := time.NewTicker(resync)
-	defer tick.Stop()
+	said := ""
 	for {
-		nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+		wait := every
+		nodes, err := api.nodes(ctx)
 		if err == nil {
-			err = a.sync(nodes.Items)
+			err = a.sync(nodes)
 		}
 		if err != nil && ctx.Err() == nil {
-			log.Printf("sync: %v", err)
+			wait = afterError
+			if err.Error() != said { // the API can't be reached until kube-proxy is there: say so once
+				said = err.Error()
+				log.Print(said)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
-		case <-changed:
-		}
-	}
-}
-
-// watch tells when some node changed.
-func watch(ctx context.Context, client kubernetes.Interface, changed chan<- struct{}) {
-	for ctx.Err() == nil {
-		events, err := client.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{ResourceVersion: "0"})
-		if err != nil {
-			time.Sleep(time.Second)
-			continue
-		}
-		for range events.ResultChan() {
-			select {
-			case changed <- struct{}{}:
-			default: // one is waiting already
-			}
+		case <-time.After(wait):
 		}
 	}
 }
 
 // sync sets up this node's own pods once, and a route to every other node's.
-func (a *agent) sync(nodes []corev1.Node) error {
-	for _, node := range nodes {
-		_, cidr, err := net.ParseCIDR(node.Spec.PodCIDR)
+func (a *agent) sync(nodes []node) error {
+	for _, n := range nodes {
+		_, cidr, err := net.ParseCIDR(n.Spec.PodCIDR)
 		if err != nil {
 			continue // not allocated yet
 		}
-		if node.Name == a.node {
+		if n.Metadata.Name == a.node {
 			if err := a.setUp(cidr); err != nil {
 				return err
 			}
 			continue
 		}
-		gateway := address(node)
+		gateway := n.address()
 		if gateway == nil {
 			continue
 		}
@@ -141,16 +116,5 @@ func (a *agent) setUp(cidr *net.IPNet) error {
 	}
 	a.current = cidr.String()
 	log.Printf("this node's pods: %s", cidr)
-	return nil
-}
-
-func address(node corev1.Node) net.IP {
-	for _, a := range node.Status.Addresses {
-		if a.Type == corev1.NodeInternalIP {
-			if ip := net.ParseIP(a.Address).To4(); ip != nil {
-				return ip
-			}
-		}
-	}
 	return nil
 }

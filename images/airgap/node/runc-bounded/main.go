@@ -41,30 +41,42 @@ func fail(err error) {
 	os.Exit(1)
 }
 
+// valued are runc's global options that take the next argument.
+var valued = map[string]bool{"--root": true, "--log": true, "--log-format": true, "--criu": true, "--rootless": true}
+
 // document finds, in runc's arguments, the file that names capabilities, and whether they are inside its "process".
 func document(args []string) (file string, inner bool) {
-	verb, bundle, process := "", ".", ""
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		if valued[args[0]] && len(args) > 1 {
+			args = args[1:]
+		}
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		return "", false
+	}
+	switch args[0] {
+	case "create", "run":
+		return filepath.Join(option(args[1:], "--bundle", "-b", "."), "config.json"), true
+	case "exec":
+		return option(args[1:], "--process", "-p", ""), false
+	}
+	return "", false
+}
+
+// option returns the value of an option that has a long and a short name.
+func option(args []string, long, short, unset string) string {
 	for i, arg := range args {
 		name, value, joined := strings.Cut(arg, "=")
+		if name != long && name != short {
+			continue
+		}
 		if !joined && i+1 < len(args) {
 			value = args[i+1]
 		}
-		switch {
-		case verb == "" && (arg == "create" || arg == "run" || arg == "exec"):
-			verb = arg
-		case verb != "exec" && (name == "--bundle" || name == "-b"):
-			bundle = value
-		case verb == "exec" && (name == "--process" || name == "-p"):
-			process = value
-		}
+		return value
 	}
-	switch verb {
-	case "create", "run":
-		return filepath.Join(bundle, "config.json"), true
-	case "exec":
-		return process, false
-	}
-	return "", false
+	return unset
 }
 
 // narrow rewrites the document with only those capabilities that can be had.
