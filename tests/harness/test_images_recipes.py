@@ -124,14 +124,19 @@ def test_a_machine_of_another_kind_asks_debian(configured: list[str]) -> None:
 
 
 def instructions(dockerfile: Path) -> dict[str, list[str]]:
-    """Return what the last stage says about how the image runs."""
+    """Return what the last stage, and those it stands on, say about how the image runs."""
     text = re.sub(r"\\\n\s*", "", dockerfile.read_text())
-    stage = re.split(r"^FROM .*$", text, flags=re.MULTILINE)[-1]
     found: dict[str, list[str]] = {}
-    for line in stage.splitlines():
-        word, _, rest = line.partition(" ")
-        if word in {"WORKDIR", "USER", "EXPOSE", "HEALTHCHECK", "CMD", "ENTRYPOINT", "ENV", "STOPSIGNAL", "VOLUME"}:
-            found.setdefault(word, []).append(" ".join(rest.split()))
+    parent = ""
+    for stage in reversed(re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]):
+        head, *lines = stage.splitlines()
+        if parent and not head.endswith(f" AS {parent}"):
+            continue
+        parent = head.split()[0]
+        for line in lines:
+            word, _, rest = line.partition(" ")
+            if word in {"WORKDIR", "USER", "EXPOSE", "HEALTHCHECK", "CMD", "ENTRYPOINT", "ENV", "STOPSIGNAL", "VOLUME"}:
+                found.setdefault(word, []).append(" ".join(rest.split()))
     return found
 
 
