@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Collection, MongoClient, MongoError, MongoServerError } from 'mongodb';
+import {
+  type Collection,
+  MongoClient,
+  MongoError,
+  MongoServerError,
+  MongoTopologyClosedError,
+} from 'mongodb';
 import type { Config } from './config.ts';
 import { Dependency } from './dependency.ts';
 import { Unavailable } from './errors.ts';
@@ -87,7 +93,13 @@ export class Mongo {
   }
 
   private async probe(): Promise<void> {
-    await this.client.db().command({ ping: 1 });
+    try {
+      await this.client.db().command({ ping: 1 });
+    } catch (error) {
+      // A first connection that fails leaves the driver closed, and only one that is closed properly opens again.
+      if (error instanceof MongoTopologyClosedError) await this.client.close();
+      throw error;
+    }
     if (this.prepared) return;
     this.preparing ??= this.prepare().finally(() => {
       this.preparing = undefined;

@@ -9,7 +9,7 @@ const COST = { N: 2 ** 14, r: 8, p: 5 };
 
 // A hash keeps one thread of Node's pool busy, and name look-ups need those threads too; and memory is small.
 const AT_ONCE = 2;
-const WAITING = 100;
+const WAITING = 32;
 let running = 0;
 const queue: (() => void)[] = [];
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoNetworkError, MongoServerError } from 'mongodb';
 import { mergeLines, totalOf } from '../../src/lines.ts';
 import { isMongoAway } from '../../src/mongo.ts';
@@ -7,6 +8,7 @@ import { money, renderPage } from '../../src/page.ts';
 import { hashPassword, verifyPassword } from '../../src/passwords.ts';
 import { SEED } from '../../src/seed.ts';
 import { within } from '../../src/time.ts';
+import { Turns } from '../../src/turns.ts';
 import { productId } from '../../src/validation.ts';
 
 test('the catalogue has twelve products with ids and prices that the shop accepts', () => {
@@ -78,4 +80,31 @@ test('within() gives the answer, the error, or up', async () => {
   assert.equal(await within(1_000, Promise.resolve(7)), 7);
   await assert.rejects(within(1_000, Promise.reject(new Error('no'))), /^Error: no$/);
   await assert.rejects(within(10, new Promise(() => {})), /no answer within 10 ms/);
+});
+
+test('orders for the same product take turns, a failed one too, and others do not wait', async () => {
+  const turns = new Turns();
+  const events: string[] = [];
+  const work = (name: string, ms: number) => async () => {
+    events.push(`${name} begins`);
+    await sleep(ms);
+    events.push(`${name} ends`);
+    if (name === 'first') throw new Error('no stock');
+  };
+  await Promise.allSettled([
+    turns.take(['mouse', 'cable'], work('first', 40)),
+    turns.take(['cable'], work('second', 1)),
+    turns.take(['dock'], work('other', 1)),
+  ]);
+  const order = ['first begins', 'other begins', 'other ends', 'first ends', 'second begins', 'second ends'];
+  assert.deepEqual(events, order);
+});
+
+test('more passwords than can be hashed in time are turned away at once', async () => {
+  const all = await Promise.allSettled(
+    Array.from({ length: 40 }, () => verifyPassword('x', 'scrypt$2$1$1$AAAA$AAAA')),
+  );
+  const refused = all.filter(({ status }) => status === 'rejected');
+  assert.equal(refused.length, 40 - 2 - 32);
+  assert.equal(await verifyPassword('x', 'scrypt$2$1$1$AAAA$AAAA'), false, 'and later ones are not');
 });
