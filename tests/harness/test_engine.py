@@ -47,7 +47,7 @@ def test_an_engine_elsewhere_is_not_replaced(bare, monkeypatch):
 
 @pytest.fixture
 def bounded(monkeypatch):
-    """An engine whose root lacks a capability; yields the name of its runtime, to be changed, and the signals it got."""
+    """An engine whose root lacks a capability: its runtime, and the signals it got."""
     state = {"runtime": "runc", "signals": []}
     engine._PIDFILE.write_text("4711")
     program = paths.CACHE / "built" / "runc-bounded"

@@ -148,6 +148,7 @@ def checkout(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(testing.tools, "install", lambda _: None)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return folder
 
 

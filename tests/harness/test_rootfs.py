@@ -48,15 +48,21 @@ def test_key_is_that_of_the_set_of_packages():
     assert rootfs.key(["a", "b"]) == rootfs.key(["b", "a"]) != rootfs.key(["a"])
 
 
+PUBLIC = [f"deb {rootfs.PUBLIC} bookworm main", f"deb {rootfs.SECURITY} bookworm-security main"]
+
+
 @pytest.mark.parametrize(
     ("listed", "expected"),
     [
-        ("", ["deb http://deb.debian.org/debian bookworm main", "deb http://deb.debian.org/debian-security bookworm-security main"]),
-        ("trixie main http://m/debian", ["deb http://deb.debian.org/debian bookworm main", "deb http://deb.debian.org/debian-security bookworm-security main"]),
-        ("bookworm contrib http://no\nbookworm main http://m/debian", ["deb http://m/debian bookworm main"]),
-        ("bookworm-security main http://s\nbookworm main http://m", ["deb http://s bookworm-security main", "deb http://m bookworm main"]),
+        ("", PUBLIC),
+        ("trixie main http://m/debian", PUBLIC),
+        ("bookworm contrib http://no\nbookworm main http://m", ["deb http://m bookworm main"]),
+        (
+            "bookworm-security main http://s\nbookworm main http://m",
+            ["deb http://s bookworm-security main", "deb http://m bookworm main"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_packages_come_from_where_the_machines_own_do(listed, expected, monkeypatch):
     monkeypatch.delenv("TECHSHOP_DEBIAN_MIRROR", raising=False)
     monkeypatch.setattr(rootfs.shutil, "which", lambda _: "/usr/bin/apt-get")

@@ -36,7 +36,7 @@ def upstream(tmp_path):
     digest = hashlib.sha256((folder / "it.tar.gz").read_bytes()).hexdigest()
     (folder / "sums").write_text(f"{'0' * 64}  other.tar.gz\n{digest} *it.tar.gz\n")
     server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *a: Quiet(*a, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", folder
     server.shutdown()
     server.server_close()

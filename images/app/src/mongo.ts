@@ -1,11 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type Collection,
-  MongoClient,
-  MongoError,
-  MongoServerError,
-  MongoTopologyClosedError,
-} from 'mongodb';
+import { type Collection, MongoClient, MongoError, MongoServerError } from 'mongodb';
 import type { Config } from './config.ts';
 import { Dependency } from './dependency.ts';
 import { Unavailable } from './errors.ts';
@@ -93,13 +87,9 @@ export class Mongo {
   }
 
   private async probe(): Promise<void> {
-    try {
-      await this.client.db().command({ ping: 1 });
-    } catch (error) {
-      // A first connection that fails leaves the driver closed, and only one that is closed properly opens again.
-      if (error instanceof MongoTopologyClosedError) await this.client.close();
-      throw error;
-    }
+    // Needed again after a first connection that failed: the driver leaves that one closed. Free while connected.
+    await this.client.connect();
+    await this.client.db().command({ ping: 1 });
     if (this.prepared) return;
     this.preparing ??= this.prepare().finally(() => {
       this.preparing = undefined;

@@ -63,7 +63,7 @@ export class Sessions {
     if (!bearer) return undefined;
     try {
       const { payload } = await jwtVerify(bearer, this.secret, {
-        
+        algorithms: ['HS256'],
         requiredClaims: ['sub', 'jti', 'exp'],
       });
       return { userId: payload.sub as string, id: payload.jti as string, expires: payload.exp as number };
