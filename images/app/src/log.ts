@@ -8,7 +8,7 @@ export function createLog(level: string, destination?: DestinationStream): Log {
       level,
       base: { service: 'techshop-app' },
       timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ lvl: label }) },
+      formatters: { level: (label) => ({ level: label }) },
       // Driver errors carry the command that failed, with session ids or AUTH arguments in it: log only these.
       serializers: {
         err: (err: Error & { code?: unknown }) => ({
