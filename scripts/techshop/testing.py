@@ -142,7 +142,7 @@ def _lint(layer: str, _options: Sequence[str]) -> Result:
         "ruff check": [here / "ruff", "check"],
         "ruff format": [here / "ruff", "format", "--check"],
         "mypy": [here / "mypy"],
-        "shellcheck": [here / "shellcheck", *_scripts()],
+        "shellcheck": [here / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *_scripts()],
         "yamllint": [here / "yamllint", "--strict", *_yaml()],
     }
     if shutil.which("gofmt"):

@@ -27,7 +27,7 @@ def test_the_replica_set_has_three_members_and_least_privilege_users(release: Re
     states = release.mongodb("rs.status().members.map((member) => member.stateStr)")
     assert sorted(states) == ["PRIMARY", "SECONDARY", "SECONDARY"]
     users = release.mongodb(
-        "db.getSiblingDB('admin').getUsers().users.map((u) => [u.user, u.roles.map((r) => r.role)])"
+        "db.getSiblingDB('admin').getUsers().users.map((u) => [u.user, u.roles.map((r) => r.role).sort()])"
     )
     assert dict(users) == {
         "root": ["root"],
