@@ -192,6 +192,7 @@ def _yaml() -> list[Path]:
 
 _TOOLS: dict[str, list[str]] = {
     "harness": [],
+    "scripts": [],
     "render": ["helm", "helm3", "kubeconform"],
     "rules": ["helm", "promtool"],
     "cluster": ["helm", "kubectl", "kind"],
@@ -203,6 +204,7 @@ LAYERS: dict[str, Callable[[str, Sequence[str]], Result]] = {
     "lint": _lint,
     "app": _app,
     "harness": _pytest,
+    "scripts": _pytest,
     "render": _pytest,
     "rules": _pytest,
     "cluster": _pytest,

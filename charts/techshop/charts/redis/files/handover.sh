@@ -1,15 +1,35 @@
 #!/bin/sh
-# Before a master stops, its replica takes over: the gap is milliseconds, not the node timeout.
+# Before a node stops, its slots go to one that stays. Its replica takes over in milliseconds; a master that leaves for
+# good, together with its replica, serves on until node 0 has moved its slots, or the grace period ends.
 set -u
 # shellcheck source=lib.sh
 . /scripts/lib.sh
 
+serves() { admin CLUSTER NODES | grep -F myself | awk '$3 ~ /master/ && NF > 8 { found = 1 } END { exit !found }'; }
+others() { grep -v "^$POD_NAME\." /scripts/members | while read -r host; do address "$host"; done; }
+stays() { [ "$(setting replica-priority -h "$1")" = 100 ]; }
+successor() {
+  admin INFO replication | sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=6379,state=online,.*/\1/p' | while read -r replica; do
+    if stays "$replica"; then echo "$replica"; break; fi
+  done
+}
+anybody_stays() {
+  for other in $(others); do
+    if stays "$other"; then return; fi
+  done
+  return 1
+}
+
 [ "$CLUSTER" = true ] || exit 0
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-  replication=$(admin INFO replication)
-  [ "$(echo "$replication" | field role)" = master ] || exit 0
-  replica=$(echo "$replication" | sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=6379,state=online,.*/\1/p' | head -n 1)
-  [ -n "$replica" ] || exit 0
-  admin -h "$replica" CLUSTER FAILOVER
+# Seen by the others: who goes is handed nothing. Whoever looked just before has handed over by the end of the pause.
+admin CONFIG SET replica-priority 0
+sleep 2
+while serves; do
+  replica=$(successor)
+  if [ -n "$replica" ]; then
+    admin -h "$replica" CLUSTER FAILOVER
+  else
+    anybody_stays || exit 0
+  fi
   sleep 1
 done

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Bring the cluster to what the chart says, from any state, for ever. Runs beside every node; each looks after itself,
-# and node 0 gives out the slots once. Nothing here ever takes a slot from a node or clears one.
+# Bring the cluster to what the chart says, from any state, for ever. Runs beside every node; each looks after itself, and
+# node 0 shares out the slots. plan.awk decides, this does it. Nothing here ever clears a slot or a node that has any.
 set -u
 # shellcheck source=lib.sh
 . /scripts/lib.sh
@@ -9,13 +9,13 @@ say() { # one line for each decision, not one for each look
   [ "$1" = "${said:-}" ] || echo "$(date -u +%H:%M:%SZ) $1"
   said=$1
 }
-members() { cat /scripts/members; }
 count() { grep -c . /scripts/members; }
-ordinal=${POD_NAME##*-}
+export MEMBERS PLACES
+name() { echo "$nodes" | awk -v id="$1" '$1 == id { split($2, part, ","); sub(/\..*/, "", part[2]); print part[2] }'; }
 
 # Know every other node: meet those that CLUSTER NODES doesn't show at their present address, and who answer.
 meet() {
-  members | grep -v "^$POD_NAME\." | while read -r host; do
+  echo "$MEMBERS" | grep -v "^$POD_NAME\." | while read -r host; do
     ip=$(address "$host")
     [ -n "$ip" ] || continue
     echo "$nodes" | grep -F " $ip:6379@" | grep -v -E 'handshake|noaddr|fail' | grep -q ' connected' && continue
@@ -24,91 +24,99 @@ meet() {
   done
 }
 
-# A node that lost its volume comes back as another one under the same name: forget what it was.
+# Forget who is gone for good and has no slots: a node that came back under the same name without its volume, as what it
+# was before, and one that is no member any more.
 forget() {
   echo "$nodes" | awk '
+    BEGIN { n = split(ENVIRON["MEMBERS"], list); for (i = 1; i <= n; i++) member[list[i]] = 1 }
     { split($2, part, ","); host = part[2] }
     $3 ~ /fail/ && NF == 8 { gone[$1] = host }
     $3 !~ /fail|handshake|noaddr/ && ($8 == "connected" || $3 ~ /myself/) { alive[host] = 1 }
-    END { for (id in gone) if (gone[id] in alive) print id, gone[id] }' |
+    END { for (id in gone) if (gone[id] in alive || !(gone[id] in member)) print id, gone[id] }' |
     while read -r id host; do
       admin CLUSTER FORGET "$id" > /dev/null && echo "${host%%.*}"
     done
 }
 
-# Node 0 gives each master its share of the slots: only when all nodes are there, know exactly each other, and hold no
-# key. A cluster that has ever been used fails one of these, whatever else is broken.
-assign() {
-  shards=$(cat /scripts/shards)
-  for host in $(members); do
-    ip=$(address "$host")
-    if [ -z "$ip" ] || ! state=$(admin -h "$ip" CLUSTER INFO); then say "waiting for ${host%%.*}"; return; fi
-    known=$(echo "$state" | field cluster_known_nodes)
-    [ "$known" = "$(count)" ] || { say "waiting for ${host%%.*} to know all $(count) nodes; it knows $known"; return; }
-    [ "$(admin -h "$ip" DBSIZE)" = 0 ] || { say "slots without an owner, but ${host%%.*} holds keys: see docs/runbooks"; return; }
-  done
-  shard=0
-  for host in $(members | head -n "$shards"); do
-    first=$((shard * 16384 / shards)) last=$(((shard + 1) * 16384 / shards - 1))
-    owned=$(echo "$nodes" | awk -v host="$host" '$2 ~ "," host { for (i = 9; i <= NF; i++) print $i }')
-    if [ -z "$owned" ]; then
-      answer=$(admin -h "$(address "$host")" CLUSTER ADDSLOTSRANGE "$first" "$last")
-      say "gave ${host%%.*} the slots $first to $last: $answer"
-    fi
-    shard=$((shard + 1))
+# Where the nodes run, as "ADDRESS ZONE/NODE" lines; each is asked once.
+PLACES=''
+locate() {
+  for ip in $(echo "$nodes" | awk '{ sub(/:[0-9]+@.*/, "", $2); print $2 }'); do
+    echo "$PLACES" | grep -q -F "$ip " && continue
+    place=$(setting syslog-ident -h "$ip")
+    [ -z "$place" ] || PLACES="$PLACES$ip $place
+"
   done
 }
 
-# A node without slots follows the master that has the fewest replicas. All such nodes see the same list, and each
-# takes its own place in it, so that two don't choose the same master.
-follow() {
-  echo "$nodes" | awk -v self="$POD_NAME" '
-    function nr(host) { sub(/\..*/, "", host); sub(/.*-/, "", host); return host + 0 }
-    $3 ~ /fail|handshake|noaddr/ { next }
-    { split($2, part, ","); host = part[2] }
-    $3 ~ /master/ && NF > 8 { master[nr(host)] = $1 }
-    $3 ~ /master/ && NF == 8 { empty[nr(host)] = host }
-    $3 ~ /slave/ { replicas[$4]++ }
-    END {
-      for (e = 0; e < 1000; e++) {
-        if (!(e in empty)) continue
-        best = -1
-        for (m = 0; m < 1000; m++)
-          if (m in master && (best < 0 || replicas[master[m]] < replicas[master[best]])) best = m
-        if (best < 0) exit
-        replicas[master[best]]++
-        if (empty[e] ~ "^" self "\\.") { print master[best], best; exit }
-      }
-    }'
+plan() { echo "$nodes" | awk -v self="$POD_NAME" -v shards="$(cat /scripts/shards)" -f /scripts/plan.awk; }
+
+# Slots are given out only when all nodes are there, know exactly each other, and hold no key. A cluster that has ever
+# been used fails one of these, whatever else is broken.
+unused() {
+  for host in $MEMBERS; do
+    ip=$(address "$host")
+    if [ -z "$ip" ] || ! state=$(admin -h "$ip" CLUSTER INFO); then say "waiting for ${host%%.*}"; return 1; fi
+    known=$(echo "$state" | field cluster_known_nodes)
+    [ "$known" = "$(count)" ] || { say "waiting for ${host%%.*} to know all $(count) nodes; it knows $known"; return 1; }
+    [ "$(admin -h "$ip" DBSIZE)" = 0 ] || {
+      say "slots without an owner, but ${host%%.*} holds keys: see docs/runbooks/redis-lost-shard.md"
+      return 1
+    }
+  done
+}
+
+# move ID...: share the slots among the masters while clients go on, and leave none on these.
+move() {
+  weights=''
+  for id in "$@"; do weights="$weights --cluster-weight $id=0"; done
+  say "moving slots${1:+, all away from$(for id in "$@"; do printf ' %s' "$(name "$id")"; done)}"
+  # shellcheck disable=SC2086 # one option for each node
+  cluster rebalance --cluster-use-empty-masters --cluster-threshold 1 $weights
+}
+
+# cluster ACTION OPTION...: redis-cli's own management of a cluster; what it says is shown when it fails.
+cluster() {
+  action=$1
+  shift
+  if output=$(limit=3600 && admin --cluster "$action" "$POD_IP:6379" "$@" < /dev/null 2>&1); then
+    say "$action: done"
+  else
+    say "$action failed: $(echo "$output" | tail -n 3 | tr '\n' ' ')"
+  fi
 }
 
 look() {
+  MEMBERS=$(cat /scripts/members)
   nodes=$(admin CLUSTER NODES 2>&1) || { say "waiting for redis-server to answer: $nodes"; return; }
-  state=$(admin CLUSTER INFO)
-  mine=$(echo "$nodes" | grep -F myself)
 
   # While all are known and connected nobody can have moved or been lost.
   if [ "$(echo "$nodes" | grep -c -v -E 'fail|handshake|noaddr|disconnected')" != "$(count)" ]; then
     met=$(meet | tr '\n' ' ')
     [ -z "$met" ] || { say "met $met"; return; }
     forgotten=$(forget | tr '\n' ' ')
-    [ -z "$forgotten" ] || { say "forgot what ${forgotten}was before it lost its volume"; return; }
+    [ -z "$forgotten" ] || { say "forgot ${forgotten}as it was before"; return; }
   fi
 
-  if [ "$(echo "$state" | field cluster_slots_assigned)" != 16384 ]; then
-    if [ "$ordinal" = 0 ]; then assign; else say 'waiting for node 0 to give out the slots'; fi
-    return
-  fi
-  if echo "$mine" | grep -q master && [ "$(echo "$mine" | awk '{ print NF }')" = 8 ]; then
-    follow | {
-      read -r id number || return
-      say "following the master ${POD_NAME%-*}-$number: $(admin CLUSTER REPLICATE "$id")"
-    }
-    return
-  fi
-  role=replica
-  case $mine in *master*) role=master ;; esac
-  say "$role in a cluster that is $(echo "$state" | field cluster_state)"
+  locate
+  while read -r action arguments; do
+    # shellcheck disable=SC2086 # several arguments
+    case $action in
+      say) say "$arguments" ;;
+      assign) unused && assign $arguments ;;
+      follow) say "following $(name "$arguments"): $(admin CLUSTER REPLICATE "$arguments")" ;;
+      takeover) say "taking over, for the masters to be apart: $(admin CLUSTER FAILOVER)" ;;
+      move) move $arguments ;;
+      fix) cluster fix ;;
+    esac
+  done << EOF
+$(plan)
+EOF
+}
+
+assign() {
+  ip=$(echo "$nodes" | awk -v id="$1" '$1 == id { sub(/:[0-9]+@.*/, "", $2); print $2 }')
+  say "giving $(name "$1") the slots $2 to $3: $(admin -h "$ip" CLUSTER ADDSLOTSRANGE "$2" "$3")"
 }
 
 # As the container's first process it would ignore the signal, and each restart take the whole grace period.

@@ -17,7 +17,7 @@ user exporter on #$(sha exporter) ~* &* -@all +@connection +client|list +cluster
 EOF
 
 cat > /run/redis/redis.conf << EOF
-port 6379
+$([ "${TLS:-false}" = true ] && echo tls-)port 6379
 bind * -::*
 protected-mode no
 dir /data
@@ -31,7 +31,20 @@ save ""
 maxmemory $((MEMORY_LIMIT_MIB * 70 / 100))mb
 maxmemory-policy volatile-lru
 repl-diskless-sync-delay 0
+# Not for syslog, which is off: the others read here where this node runs.
+syslog-ident "$ZONE/$NODE_NAME"
 EOF
+if [ "${TLS:-false}" = true ]; then
+  cat >> /run/redis/redis.conf << EOF
+port 0
+tls-cert-file /tls/tls.crt
+tls-key-file /tls/tls.key
+tls-ca-cert-file /tls/ca.crt
+tls-auth-clients no
+tls-replication yes
+tls-cluster yes
+EOF
+fi
 
 if [ "$CLUSTER" = true ]; then
   self=$(grep "^$POD_NAME\." /scripts/members)

@@ -16,6 +16,10 @@
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
 - name: CLUSTER
   value: {{ .Values.cluster.enabled | quote }}
 {{- end -}}
@@ -31,10 +35,14 @@
 {{/* Variables of redis-server's container. */}}
 {{- define "redis.serverEnv" -}}
 {{ include "redis.env" . }}
-- name: POD_IP
+- name: NODE_NAME
   valueFrom:
     fieldRef:
-      fieldPath: status.podIP
+      fieldPath: spec.nodeName
+- name: ZONE # empty on Kubernetes before 1.35, which doesn't label pods with it
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.labels['topology.kubernetes.io/zone']
 - name: NODE_TIMEOUT_MILLIS
   value: {{ .Values.cluster.nodeTimeoutMillis | int | quote }}
 {{ include "common.memoryLimitEnv" "redis" }}
