@@ -73,6 +73,38 @@ class Release:
         script = '. /scripts/lib.sh; admin "$@"'
         return self.kubectl("exec", f"techshop-redis-{node}", "-c", "redis", "--", "sh", "-c", script, "sh", *command)
 
+    def states(self) -> dict[str, str]:
+        """Return the state of each member of the replica set, as a member that answers sees it."""
+        for member in range(len(self.pods("mongodb"))):
+            try:
+                found = self.mongodb("rs.status().members.map((m) => [m.name.split('.')[0], m.stateStr])", member)
+            except Failure:
+                continue
+            return dict(found)
+        return {}
+
+    def primary(self) -> str | None:
+        """Return the name of the primary's pod, or None while there is none."""
+        return next((name for name, state in self.states().items() if state == "PRIMARY"), None)
+
+    def _nodes(self) -> list[list[str]]:
+        return [line.split() for line in self.redis("CLUSTER", "NODES").strip().splitlines()]
+
+    def masters(self) -> list[str]:
+        """Return the names of the pods of Redis that serve slots."""
+        return sorted(
+            node[1].split(",")[1].split(".")[0]
+            for node in self._nodes()
+            if "master" in node[2] and "fail" not in node[2] and len(node) > 8
+        )
+
+    def shape(self) -> dict[str, int]:
+        """Return how many nodes of Redis serve slots, follow one that does, and do neither."""
+        nodes = self._nodes()
+        masters = sum("master" in node[2] and "fail" not in node[2] and len(node) > 8 for node in nodes)
+        replicas = sum("slave" in node[2] and "fail" not in node[2] and node[7] == "connected" for node in nodes)
+        return {"masters": masters, "replicas": replicas, "others": len(nodes) - masters - replicas}
+
     @property
     def url(self) -> str:
         """Where the storefront answers, through its Service on a node."""

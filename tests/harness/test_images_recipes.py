@@ -170,6 +170,11 @@ def test_redis_keeps_the_protected_mode_that_was_asked_for(tmp_path: Path) -> No
     assert started("redis", tmp_path, *asked) == asked
 
 
+@pytest.mark.parametrize("question", ["--version", "--help"])
+def test_redis_answers_what_it_is_and_nothing_else(tmp_path: Path, question: str) -> None:
+    assert started("redis", tmp_path, "redis-server", question) == ["redis-server", question]
+
+
 def test_redis_runs_other_commands_as_they_are(tmp_path: Path) -> None:
     assert started("redis", tmp_path, "echo", "hello") == ["hello"]
 

@@ -14,8 +14,8 @@ if [ "$1" = redis-server ]; then
     fi
     # The official build has protected mode off unless it is asked for, since the container's network is the border.
     case "$*" in
-        *--protected-mode*) ;;
-        *) grep -qs '^[[:space:]]*protected-mode' "${2:-}" || set -- "$@" --protected-mode no ;;
+        *--protected-mode* | *--version* | *--help*) ;;
+        *) grep -qs -e '^[[:space:]]*protected-mode' -- "${2:-}" || set -- "$@" --protected-mode no ;;
     esac
 fi
 

@@ -1,0 +1,136 @@
+"""Faults under load: something breaks while customers order; every acknowledged write must be there afterwards."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import Release, eventually
+
+from techshop import faults, helm
+from techshop.ledger import RedisLedger
+from techshop.shop import Ledger
+
+
+@pytest.fixture(scope="module")
+def release(make_release: Callable[..., Release]) -> Release:
+    return make_release("prod", "ci")
+
+
+@pytest.fixture(autouse=True)
+def healthy(release: Release) -> None:
+    """Let the fault before be over."""
+    for part in ("mongodb", "redis", "app"):
+        release.ready(part)
+    eventually(lambda: "cluster_state:ok" in release.redis("CLUSTER", "INFO"))
+    eventually(release.primary)
+
+
+@pytest.fixture
+def orders(release: Release) -> Iterator[Ledger]:
+    """Customers who order while the test runs; afterwards every acknowledged order must be there."""
+    with Ledger(release.url) as ledger:
+        yield ledger
+        placed = len(ledger.placed)
+        eventually(lambda: len(ledger.placed) > placed)
+    eventually(ledger.check, seconds=90)
+
+
+@pytest.fixture
+def sessions(release: Release) -> Iterator[RedisLedger]:
+    """A client of Redis that writes while the test runs; afterwards every confirmed write must be there."""
+    with RedisLedger(release.namespace) as ledger:
+        yield ledger
+    assert ledger.result is not None
+    assert ledger.result["lost"] == 0, ledger.result
+    assert ledger.result["written"] > 100, ledger.result
+
+
+def test_the_primarys_process_is_killed(release: Release, orders: Ledger) -> None:
+    primary = release.primary()
+    faults.signal(release.namespace, primary, "mongod", "KILL")
+    eventually(lambda: release.primary() not in (None, primary), seconds=30)
+
+
+def test_a_redis_masters_process_is_killed(release: Release, orders: Ledger, sessions: RedisLedger) -> None:
+    master = release.masters()[0]
+    faults.signal(release.namespace, master, "redis", "KILL")
+    eventually(lambda: master not in release.masters(), seconds=60)
+
+
+@pytest.mark.parametrize(("part", "container"), [("mongodb", "mongod"), ("redis", "redis")])
+def test_a_process_stands_still_for_20_seconds(
+    release: Release, orders: Ledger, sessions: RedisLedger, part: str, container: str
+) -> None:
+    pod = release.primary() if part == "mongodb" else release.masters()[0]
+    faults.signal(release.namespace, pod, container, "STOP")
+    time.sleep(20)
+    faults.signal(release.namespace, pod, container, "CONT")
+
+
+@pytest.mark.parametrize("part", ["mongodb", "redis"])
+def test_a_pods_network_is_gone_for_30_seconds(
+    release: Release, orders: Ledger, sessions: RedisLedger, part: str
+) -> None:
+    pod = release.primary() if part == "mongodb" else release.masters()[0]
+    with faults.isolated(release.namespace, pod):
+        time.sleep(30)
+
+
+def test_the_node_that_holds_the_primary_is_switched_off(release: Release, orders: Ledger) -> None:
+    primary = release.primary()
+    with faults.node_down(faults.node_of(release.namespace, primary)):
+        eventually(lambda: release.primary() not in (None, primary), seconds=60)
+        placed = len(orders.placed)
+        eventually(lambda: len(orders.placed) > placed + 10, seconds=90)
+
+
+def test_each_node_in_turn_is_drained(release: Release, orders: Ledger, sessions: RedisLedger) -> None:
+    for node in faults.workers():
+        with faults.drained(node):
+            pass
+        for part in ("mongodb", "redis", "app"):
+            release.ready(part)
+
+
+@pytest.mark.parametrize("part", ["mongodb", "redis"])
+def test_a_member_loses_its_volume(release: Release, orders: Ledger, sessions: RedisLedger, part: str) -> None:
+    pod = release.primary() if part == "mongodb" else release.masters()[0]
+    claim = f"data-{pod}"
+    release.kubectl("delete", "pvc", claim, "--wait=false")
+    release.kubectl("delete", "pod", pod, "--wait")
+    eventually(lambda: release.get("pvc", claim)["status"]["phase"] == "Bound")
+    release.ready(part)
+    if part == "mongodb":
+        eventually(lambda: set(release.states().values()) == {"PRIMARY", "SECONDARY"} and len(release.states()) == 3)
+    else:
+        eventually(lambda: release.shape() == {"masters": 3, "replicas": 3, "others": 0})
+
+
+def test_an_upgrade_that_changes_resources_rolls_both_stores(
+    release: Release, orders: Ledger, sessions: RedisLedger
+) -> None:
+    revision = helm.installed(release.name, release.namespace)
+    release.upgrade(mongodb__podAnnotations={"round": "2"}, redis__podAnnotations={"round": "2"})
+    for part in ("mongodb", "redis"):
+        release.ready(part, timeout=600)
+    assert revision is not None
+    helm.helm(
+        "rollback", release.name, str(revision["revision"]), "--namespace", release.namespace, "--wait", "--timeout=10m"
+    )
+    for part in ("mongodb", "redis"):
+        release.ready(part, timeout=600)
+    assert orders.retried == []
+
+
+def test_redis_shards_are_added_and_taken_away(release: Release, orders: Ledger, sessions: RedisLedger) -> None:
+    release.upgrade(redis__cluster__shards=4)
+    eventually(lambda: release.shape() == {"masters": 4, "replicas": 4, "others": 0}, seconds=300)
+    release.upgrade(redis__cluster__shards=3)
+    eventually(lambda: release.shape() == {"masters": 3, "replicas": 3, "others": 0}, seconds=600)
+
+
+def test_mongodb_members_are_added_and_taken_away(release: Release, orders: Ledger) -> None:
+    for members in (5, 3):
+        release.upgrade(mongodb__replicaSet__replicas=members)
+        eventually(lambda members=members: len(release.states()) == members, seconds=300)
+        eventually(lambda: sorted(set(release.states().values())) == ["PRIMARY", "SECONDARY"])
