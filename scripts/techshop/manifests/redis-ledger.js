@@ -25,11 +25,11 @@ async function write(worker) {
     const [[error, set], [late, replicas]] = await cluster.pipeline().set(key, key, 'EX', 3600).call('WAIT', 1, 1000).exec();
     if (error || late || set !== 'OK') throw error ?? late;
     if (replicas < 1) { unconfirmed++; return; }
-    written.push(key);
+    if (written.push(key) === 1) console.log('started');
     longestGap = Math.max(longestGap, Date.now() - last);
     last = Date.now();
-  } catch {
-    failed++;
+  } catch (error) {
+    if (failed++ < 10) console.log(`failed: ${error.message}`);
     await sleep(50);
   }
 }
@@ -43,7 +43,6 @@ async function read(key) {
 async function work(worker) {
   while (!stopped) {
     await write(worker);
-    if (written.length === 1) console.log('started');
     await sleep(5);
   }
 }
