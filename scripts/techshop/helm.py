@@ -70,9 +70,3 @@ def ensure_namespace(namespace: str) -> None:
         "metadata": {"name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
     }
     kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-
-
-def installed(release: str, namespace: str) -> dict[str, Any] | None:
-    """Return Helm's record of the release (name, revision, status, chart), or None."""
-    found = json.loads(helm("list", "--namespace", namespace, "--all", "--filter", f"^{release}$", "--output", "json"))
-    return found[0] if found else None

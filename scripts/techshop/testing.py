@@ -91,7 +91,7 @@ def _pytest(layer: str, options: Sequence[str]) -> Result:
     if layer == "cluster":
         from techshop import cluster
 
-        cluster.create(default=2)
+        cluster.create(default=3)
     report = paths.STATE / "reports" / f"{layer}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)

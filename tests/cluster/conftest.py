@@ -119,7 +119,7 @@ def prepared() -> None:
     """Make the tools, the cluster and the images ready; what is there already is used."""
     tools.install(["helm", "helm3", "kubectl", "kind"])
     engine.ensure()
-    cluster.create(default=2)
+    cluster.create(default=3)
     images.build()
     images.load()
 

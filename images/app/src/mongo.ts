@@ -119,9 +119,13 @@ export class Mongo {
 // NotPrimary, InterruptedAtShutdown, ShutdownInProgress, PrimarySteppedDown, ... and credentials that stopped working.
 const AWAY = new Set([13, 18, 50, 64, 89, 91, 133, 189, 262, 10107, 11600, 11602, 13435, 13436]);
 
+// EPIPE, ECONNRESET, ..., and a write after the stream's end.
+const SOCKET = /^(E(PIPE|CONN[A-Z]+|TIMEDOUT|HOSTUNREACH|NETUNREACH)|ERR_STREAM_[A-Z_]+)$/;
+
 /** Says whether the error means that MongoDB was away, and not that the shop asked for something wrong. */
-export function isMongoAway(error: unknown): error is MongoError {
-  if (!(error instanceof MongoError)) return false;
+export function isMongoAway(error: unknown): boolean {
+  // The driver doesn't wrap what the socket itself says when the server closes it while a command is written.
+  if (!(error instanceof MongoError)) return SOCKET.test(String((error as { code?: unknown } | undefined)?.code));
   if (!(error instanceof MongoServerError)) return true;
   const labels = ['TransientTransactionError', 'UnknownTransactionCommitResult', 'RetryableWriteError'];
   return AWAY.has(Number(error.code)) || labels.some((label) => error.hasErrorLabel(label));

@@ -74,6 +74,9 @@ test('MongoDB being away is told from a mistake of ours', () => {
   assert.equal(isMongoAway(notPrimary), true);
   assert.equal(isMongoAway(badQuery), false);
   assert.equal(isMongoAway(new Error('any')), false);
+  // As node's socket throws it past the driver.
+  assert.equal(isMongoAway(Object.assign(new Error('ended by the other party'), { code: 'EPIPE' })), true);
+  assert.equal(isMongoAway(Object.assign(new Error('any'), { code: 'ERR_INVALID_ARG_TYPE' })), false);
 });
 
 test('within() gives the answer, the error, or up', async () => {
