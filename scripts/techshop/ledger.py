@@ -19,12 +19,12 @@ class RedisLedger:
     Args:
         namespace: the release's namespace.
         release: the base of the release's names.
-        tls: whether Redis wants TLS.
+        tls: the Secret with the certificate of a Redis that wants TLS, or "".
     """
 
     namespace: str
     release: str = "techshop"
-    tls: bool = False
+    tls: str = ""
 
     #: written, lost, failed, unconfirmed: counts; longest_gap: seconds between two confirmed writes.
     result: dict[str, Any] | None = None
@@ -78,11 +78,14 @@ class RedisLedger:
             "env": [
                 {"name": "REDIS_HOST", "value": f"{self.release}-redis"},
                 {"name": "REDIS_PASSWORD", "valueFrom": password},
-                {"name": "REDIS_TLS", "value": str(self.tls).lower()},
+                {"name": "REDIS_TLS", "value": str(bool(self.tls)).lower()},
+                {"name": "NODE_EXTRA_CA_CERTS", "value": "/tls/ca.crt" if self.tls else ""},
             ],
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            "volumeMounts": [{"name": "tls", "mountPath": "/tls"}],
         }
+        authority = {"secretName": self.tls, "items": [{"key": "ca.crt", "path": "ca.crt"}]}
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -98,6 +101,7 @@ class RedisLedger:
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
                 "containers": [container],
+                "volumes": [{"name": "tls", **({"secret": authority} if self.tls else {"emptyDir": {}})}],
             },
         }
 

@@ -34,6 +34,11 @@ class Release:
         files = [file for name in self.files for file in install.values_files(name)]
         helm.upgrade(self.name, self.namespace, files, values=self.values, version=self.helm)
 
+    @property
+    def tls(self) -> bool:
+        """Whether the stores want TLS."""
+        return bool(self.values.get("global.tls.enabled"))
+
     def kubectl(self, *arguments: str, timeout: float = 300) -> str:
         """Run kubectl in the release's namespace."""
         return helm.kubectl("--namespace", self.namespace, *arguments, timeout=timeout)
@@ -65,7 +70,8 @@ class Release:
             f"print(JSON.stringify({script}))"
         )
         pod = f"techshop-mongodb-{member}"
-        command = ("env", "HOME=/tmp", "mongosh", "--quiet", "--norc", "--eval", program)
+        options = ("--tls", "--tlsCAFile=/tls/ca.crt", "--tlsAllowInvalidHostnames") if self.tls else ()
+        command = ("env", "HOME=/tmp", "mongosh", *options, "--quiet", "--norc", "--eval", program)
         return json.loads(self.kubectl("exec", pod, "-c", "reconciler", "--", *command).strip().splitlines()[-1])
 
     def redis(self, *command: str, node: int = 0) -> str:
@@ -137,9 +143,11 @@ def make_release(
     """Return a function that installs the chart into a fresh namespace, which is gone after the module."""
     _delete_leftovers()
 
-    def make(*files: str, helm: int = 4, **values: Any) -> Release:
+    def make(*files: str, helm: int = 4, before: Callable[[str], None] | None = None, **values: Any) -> Release:
         namespace = f"test-{Path(request.node.name).stem.removeprefix('test_').replace('_', '-')}-{int(time.time())}"
         namespace_factory(namespace, extra_metadata=RESTRICTED)
+        if before:
+            before(namespace)
         request.node.stash[_RELEASE] = release = Release(namespace, files, helm=helm)
         release.upgrade(**values)
         return release

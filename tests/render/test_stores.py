@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from conftest import objects, one
+from conftest import containers, objects, one
 
 VOLUMES = [
     ("mongodb", {"dev": "1Gi", "staging": "5Gi", "prod": "20Gi"}),
@@ -119,12 +119,12 @@ def test_a_cluster_that_can_not_fail_over_is_refused(refused, cluster: dict) -> 
     assert "/redis/cluster/" in refused(values={"redis.cluster": cluster})
 
 
-def test_one_redis_node_has_the_same_service_and_no_reconciler() -> None:
+def test_one_redis_node_has_the_same_service_and_forms_no_cluster() -> None:
     rendered = objects("dev")
     assert one(rendered, "Service", "-redis")["spec"]["ports"][0]["port"] == 6379
     pod = one(rendered, "StatefulSet", "-redis")["spec"]["template"]["spec"]
-    assert "initContainers" not in pod
-    assert {"name": "CLUSTER", "value": "false"} in pod["containers"][0]["env"]
+    for container in containers({"spec": pod}):
+        assert {"name": "CLUSTER", "value": "false"} in container["env"]
 
 
 def test_a_stopping_redis_master_hands_over_first() -> None:
@@ -140,7 +140,7 @@ def test_no_script_ever_forms_a_cluster_over_existing_data() -> None:
 
 
 def test_application_accounts_of_redis_are_least_privilege() -> None:
-    script = one(objects(), "ConfigMap", "-redis")["data"]["server.sh"]
+    script = one(objects(), "ConfigMap", "-redis")["data"]["lib.sh"]
     lines = {line.split()[1]: line for line in script.splitlines() if line.startswith("user ")}
     assert lines["default"] == "user default off"
     assert "~shop:*" in lines["app"] and "-@admin" in lines["app"] and "-@dangerous" in lines["app"]

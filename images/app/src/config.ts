@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
 export class ConfigError extends Error {}
@@ -32,6 +33,7 @@ const environment = z
       .regex(/^rediss?:\/\/(\[[0-9a-fA-F:]+\]|[^/@:\s]+)(:\d{1,5})?\/?$/, {
         error: 'REDIS_URL must look like redis://host:6379, with no user name or password in it.',
       }),
+    REDIS_CA_FILE: optional,
     REDIS_USERNAME: optional,
     REDIS_PASSWORD: optional,
     JWT_SECRET: z
@@ -52,6 +54,14 @@ const environment = z
     error: 'REDIS_USERNAME needs REDIS_PASSWORD.',
   });
 
+function readCertificates(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`REDIS_CA_FILE must name a file with certificates: ${(error as Error).message}.`);
+  }
+}
+
 /** The settings in the environment, or a ConfigError whose message never holds a value that was given. */
 export function loadConfig(env: NodeJS.ProcessEnv) {
   // Charts and compose files write "not set" as an empty string.
@@ -68,6 +78,7 @@ export function loadConfig(env: NodeJS.ProcessEnv) {
       host: redis.hostname.replace(/^\[|\]$/g, ''),
       port: Number(redis.port || 6379),
       tls: redis.protocol === 'rediss:',
+      ca: v.REDIS_CA_FILE && readCertificates(v.REDIS_CA_FILE),
       username: v.REDIS_USERNAME,
       password: v.REDIS_PASSWORD,
     },

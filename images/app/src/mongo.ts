@@ -125,7 +125,8 @@ const SOCKET = /^(E(PIPE|CONN[A-Z]+|TIMEDOUT|HOSTUNREACH|NETUNREACH)|ERR_STREAM_
 /** Says whether the error means that MongoDB was away, and not that the shop asked for something wrong. */
 export function isMongoAway(error: unknown): boolean {
   // The driver doesn't wrap what the socket itself says when the server closes it while a command is written.
-  if (!(error instanceof MongoError)) return SOCKET.test(String((error as { code?: unknown } | undefined)?.code));
+  if (!(error instanceof MongoError))
+    return SOCKET.test(String((error as { code?: unknown } | undefined)?.code));
   if (!(error instanceof MongoServerError)) return true;
   const labels = ['TransientTransactionError', 'UnknownTransactionCommitResult', 'RetryableWriteError'];
   return AWAY.has(Number(error.code)) || labels.some((label) => error.hasErrorLabel(label));

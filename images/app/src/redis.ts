@@ -25,13 +25,13 @@ export class RedisConnection implements RedisStore {
   private lastError: Error | undefined;
 
   constructor(config: Config, log: Log) {
-    const { host, port, tls, username, password } = config.redis;
+    const { host, port, tls, ca, username, password } = config.redis;
     this.options = {
       host,
       port,
       ...(username && { username }),
       ...(password && { password }),
-      ...(tls && { tls: {} }),
+      ...(tls && { tls: { ca } }),
       connectTimeout: 3_000,
       // A node that vanished without a word keeps its connection: give up on one that doesn't answer.
       socketTimeout: 4_000,

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ConfigError, loadConfig } from '../../src/config.ts';
@@ -20,6 +23,7 @@ test('the defaults are those of docs/architecture.md', () => {
     host: 'cache',
     port: 6379,
     tls: false,
+    ca: undefined,
     username: undefined,
     password: undefined,
   });
@@ -48,6 +52,12 @@ test('rediss, IPv6 and the default port are understood', () => {
   assert.deepEqual([redis.host, redis.port, redis.tls], ['::1', 6379, true]);
 });
 
+test('the certificates that Redis is to be trusted by are read', () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'config-')), 'ca.crt');
+  writeFileSync(file, 'a certificate');
+  assert.equal(loadConfig({ ...good, REDIS_CA_FILE: file }).redis.ca, 'a certificate');
+});
+
 const bad: [string, Record<string, string>, RegExp][] = [
   ['a port out of range', { PORT: '70000' }, /^PORT must be a whole number from 1 to 65535\.$/],
   ['a port that is no number', { PORT: 'http' }, /^PORT must be a whole number/],
@@ -63,6 +73,7 @@ const bad: [string, Record<string, string>, RegExp][] = [
   ['a short secret', { JWT_SECRET: 'short' }, /^JWT_SECRET must have at least 32 characters\.$/],
   ['a negative drain', { DRAIN_SECONDS: '-1' }, /^DRAIN_SECONDS must be/],
   ['half of the MongoDB credentials', { MONGODB_USERNAME: 'app' }, /must be set together\.$/],
+  ['a file of certificates that is not there', { REDIS_CA_FILE: '/none' }, /^REDIS_CA_FILE must name a file/],
   ['a Redis user without a password', { REDIS_USERNAME: 'app' }, /^REDIS_USERNAME needs REDIS_PASSWORD\.$/],
   [
     'a trace address that is none',

@@ -1,13 +1,24 @@
 {{/* The MongoDB to talk to, without credentials: one address is enough, the driver learns the members from it. */}}
 {{- define "app.mongodbUri" -}}
 {{- $host := include "common.dns" (dict "ctx" . "service" (printf "%s-mongodb" (include "common.base" .))) -}}
-{{- .Values.mongodb.uri | default (printf "mongodb://%s:27017/techshop?replicaSet=rs0" $host) -}}
+{{- $tls := ternary "&tls=true&tlsCAFile=/tls/mongodb/ca.crt" "" .Values.global.tls.enabled -}}
+{{- .Values.mongodb.uri | default (printf "mongodb://%s:27017/techshop?replicaSet=rs0%s" $host $tls) -}}
 {{- end -}}
 
 {{/* The Redis to talk to, without credentials. */}}
 {{- define "app.redisUrl" -}}
 {{- $host := include "common.dns" (dict "ctx" . "service" (printf "%s-redis" (include "common.base" .))) -}}
-{{- .Values.redis.url | default (printf "redis://%s:6379" $host) -}}
+{{- .Values.redis.url | default (printf "%s://%s:6379" (ternary "rediss" "redis" .Values.global.tls.enabled) $host) -}}
+{{- end -}}
+
+{{/* The stores of this release that talk TLS, as a list. */}}
+{{- define "app.tlsStores" -}}
+{{- $outside := dict "mongodb" .Values.mongodb.uri "redis" .Values.redis.url -}}
+{{- range $part, $address := $outside }}
+{{- if and $.Values.global.tls.enabled (not $address) }}
+- {{ $part }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* A variable from a Secret: dict "ctx" $ "name" VARIABLE "part" WHOSE "key" KEY. */}}
@@ -36,6 +47,10 @@
   value: {{ include "app.redisUrl" . | quote }}
 - name: REDIS_USERNAME
   value: app
+{{- if has "redis" (include "app.tlsStores" . | fromYamlArray) }}
+- name: REDIS_CA_FILE
+  value: /tls/redis/ca.crt
+{{- end }}
 {{ include "app.secretEnv" (dict "ctx" . "name" "REDIS_PASSWORD" "part" "redis" "key" "app-password") }}
 {{ include "app.secretEnv" (dict "ctx" . "name" "JWT_SECRET" "part" "app" "key" "jwt-secret") }}
 {{- end -}}

@@ -35,7 +35,7 @@ const users = {
 function canLogIn(user, pwd) {
   const credentials = `${user}:${encodeURIComponent(pwd)}`;
   try {
-    new Mongo(`mongodb://${credentials}@127.0.0.1:27017/?directConnection=true&authSource=admin`).getDB('admin').hello();
+    new Mongo(`mongodb://${credentials}@127.0.0.1:27017/?${process.env.OPTIONS}&authSource=admin`).getDB('admin').hello();
     return true;
   } catch (error) {
     if (error.code === 18) return false; // AuthenticationFailed
@@ -108,6 +108,9 @@ try {
   login();
   if (process.env.ACTION === 'initiate') {
     initiate();
+  } else if (process.env.ACTION === 'certificates') {
+    command({ rotateCertificates: 1 });
+    print('mongod uses the new certificate');
   } else {
     reconcileUsers();
     reconcileMembers();

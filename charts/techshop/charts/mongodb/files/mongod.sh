@@ -13,8 +13,15 @@ fi
 cache=$(((MEMORY_LIMIT_MIB - 256) / 2))
 ((cache >= 256)) || cache=256
 
+tls=()
+if [[ $TLS == true ]]; then
+  (umask 077 && cat /tls/tls.crt /tls/tls.key > /run/mongodb/tls.pem)
+  tls=(--tlsMode requireTLS --tlsCertificateKeyFile /run/mongodb/tls.pem --tlsCAFile /tls/ca.crt
+    --tlsAllowConnectionsWithoutCertificates)
+fi
+
 exec mongod --replSet rs0 --bind_ip_all --port 27017 --dbpath /data/db --nounixsocket \
-  --keyFile /run/mongodb/keyfile \
+  --keyFile /run/mongodb/keyfile "${tls[@]}" \
   --wiredTigerCacheSizeGB "$((cache / 1024)).$(printf '%03d' $((cache % 1024 * 1000 / 1024)))" \
   --setParameter enableLocalhostAuthBypass=false \
   --setParameter shutdownTimeoutMillisForSignaledShutdown=5000

@@ -2,6 +2,7 @@
 # Bring the replica set to what the chart says, from any state, for ever. Runs beside every mongod; only the primary's
 # (or, where no set exists yet, member 0's) acts. mongosh starts only when there is something to change.
 set -u
+umask 077
 
 say() { # one line for each decision, not one for each look
   [[ $1 == "${said:-}" ]] || echo "$(date -u +%H:%M:%SZ) $1"
@@ -11,51 +12,64 @@ hello() { timeout 3 bash /scripts/hello.sh "$1" 2> /dev/null; }
 change() { # change ACTION: run change.js, and say what it did
   local output
   output=$(ACTION=$1 timeout 60 mongosh --quiet --norc --file /scripts/change.js \
-    'mongodb://127.0.0.1:27017/?directConnection=true' 2>&1) && ok=0 || ok=$?
+    "mongodb://127.0.0.1:27017/?$OPTIONS" 2>&1) && ok=0 || ok=$?
   while read -r line; do say "$line"; done <<< "${output:-$1: done}"
   return "$ok"
 }
 secrets() { cat /secrets/* | sha256sum; }
+renewed() { [[ $TLS == true ]] && ! cat /tls/tls.crt /tls/tls.key | cmp --silent - /run/mongodb/tls.pem; }
 
-# As the container's first process it would ignore the signal, and each restart take the whole grace period.
-trap 'exit 0' TERM
+export OPTIONS='directConnection=true'
+[[ $TLS == false ]] || OPTIONS+='&tls=true&tlsCAFile=/tls/ca.crt&tlsAllowInvalidHostnames=true'
 
-wanted=() reachable=() users_from=''
-while true; do
-  sleep 3 & wait "$!"
-  mapfile -t wanted < /scripts/members
-  reply=$(hello 127.0.0.1) || { say 'waiting for mongod to answer'; continue; }
+for_ever() {
+  local wanted=() reachable=() users_from='' reply now before member peer
+  while true; do
+    sleep 3
+    mapfile -t wanted < /scripts/members
+    reply=$(hello 127.0.0.1) || { say 'waiting for mongod to answer'; continue; }
 
-  if [[ $reply == *$'isWritablePrimary\n+'* ]]; then
-    now=$(grep -oE '^[A-Za-z0-9.-]+:27017$' <<< "$reply" | sort -u)
-    if [[ $now != "$(printf '%s\n' "${wanted[@]}" | sort -u)" || $users_from != "$(secrets)" ]]; then
-      reachable=()
-      for member in "${wanted[@]}"; do
-        hello "${member%:*}" > /dev/null && reachable+=("$member")
+    # mongod goes on with the certificate it read at its start; an issuer changes it long before that ends.
+    if renewed; then
+      cat /tls/tls.crt /tls/tls.key > /run/mongodb/tls.pem
+      change certificates || rm /run/mongodb/tls.pem
+    fi
+
+    if [[ $reply == *$'isWritablePrimary\n+'* ]]; then
+      now=$(grep -oE '^[A-Za-z0-9.-]+:27017$' <<< "$reply" | sort -u)
+      if [[ $now != "$(printf '%s\n' "${wanted[@]}" | sort -u)" || $users_from != "$(secrets)" ]]; then
+        reachable=()
+        for member in "${wanted[@]}"; do
+          hello "${member%:*}" > /dev/null && reachable+=("$member")
+        done
+        before=$(secrets)
+        export REACHABLE="${reachable[*]}"
+        change reconcile && users_from=$before
+      else
+        say "primary of ${#wanted[@]} member(s), as wanted"
+      fi
+
+    elif [[ $reply == *setName* ]]; then
+      if [[ $reply == *$'primary\n'* ]]; then
+        say 'member of the set; the primary decides'
+      else
+        say 'member of the set, which has no primary: it needs a majority of its members up'
+      fi
+
+    elif [[ $POD_NAME == *-0 ]]; then
+      # A second set must never be made beside a first one: every other member has to say that it knows of none.
+      for member in "${wanted[@]:1}"; do
+        peer=$(hello "${member%:*}") || { say "no set yet; waiting for ${member%%.*} to say whether it knows one"; continue 2; }
+        [[ $peer != *setName* ]] || { say "${member%%.*} is in a set already; waiting to be taken in"; continue 2; }
       done
-      before=$(secrets)
-      export REACHABLE="${reachable[*]}"
-      change reconcile && users_from=$before
+      change initiate
+
     else
-      say "primary of ${#wanted[@]} member(s), as wanted"
+      say 'in no set yet; the primary will take it in'
     fi
+  done
+}
 
-  elif [[ $reply == *setName* ]]; then
-    if [[ $reply == *$'primary\n'* ]]; then
-      say 'member of the set; the primary decides'
-    else
-      say 'member of the set, which has no primary: it needs a majority of its members up'
-    fi
-
-  elif [[ $POD_NAME == *-0 ]]; then
-    # A second set must never be made beside a first one: every other member has to say that it knows of none.
-    for member in "${wanted[@]:1}"; do
-      peer=$(hello "${member%:*}") || { say "no set yet; waiting for ${member%%.*} to say whether it knows one"; continue 2; }
-      [[ $peer != *setName* ]] || { say "${member%%.*} is in a set already; waiting to be taken in"; continue 2; }
-    done
-    change initiate
-
-  else
-    say 'in no set yet; the primary will take it in'
-  fi
-done
+# The container's first process ignores a signal it has no trap for, and a shell heeds it only between commands.
+trap 'exit 0' TERM
+for_ever & wait "$!"

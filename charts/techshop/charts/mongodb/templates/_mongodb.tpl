@@ -10,8 +10,20 @@
   mountPath: /scripts
 - name: secrets
   mountPath: /secrets
+- name: run
+  mountPath: /run/mongodb
 - name: tmp
   mountPath: /tmp
+{{- if .Values.global.tls.enabled }}
+- name: tls
+  mountPath: /tls
+{{- end }}
+{{- end -}}
+
+{{/* Variables of mongod's container. */}}
+{{- define "mongodb.serverEnv" -}}
+{{ include "common.tlsEnv" . }}
+{{ include "common.memoryLimitEnv" "mongod" }}
 {{- end -}}
 
 {{/* A probe that asks mongod itself: dict "question" alive|ready. */}}

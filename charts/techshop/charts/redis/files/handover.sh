@@ -5,9 +5,13 @@ set -u
 # shellcheck source=lib.sh
 . /scripts/lib.sh
 
-serves() { admin CLUSTER NODES | grep -F myself | awk '$3 ~ /master/ && NF > 8 { found = 1 } END { exit !found }'; }
+missed=0
+serves() { # also while it is too busy to say
+  nodes=$(admin CLUSTER NODES) || { missed=$((missed + 1)); [ "$missed" -lt 5 ]; return; }
+  echo "$nodes" | awk '$3 ~ /myself/ && $3 ~ /master/ && NF > 8 { found = 1 } END { exit !found }'
+}
 others() { grep -v "^$POD_NAME\." /scripts/members | while read -r host; do address "$host"; done; }
-stays() { [ "$(setting replica-priority -h "$1")" = 100 ]; }
+stays() { [ "$(limit=2 && setting replica-priority -h "$1")" = 100 ]; }
 successor() {
   admin INFO replication | sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=6379,state=online,.*/\1/p' | while read -r replica; do
     if stays "$replica"; then echo "$replica"; break; fi

@@ -1,13 +1,42 @@
 #!/bin/sh
 # What the Redis scripts share; they source it.
 
+umask 077
+
 tls=''
-[ "${TLS:-false}" = false ] || tls='--tls --cacert /tls/ca.crt'
+[ "$TLS" = false ] || tls='--tls --cacert /tls/ca.crt'
 
 # admin ARGUMENT...: redis-cli as the user admin, by default on the node beside us; -h names another.
 admin() {
   # shellcheck disable=SC2086 # several options, or none
-  REDISCLI_AUTH=$(cat /secrets/admin-password) timeout "${limit:-5}" redis-cli $tls --no-auth-warning --user admin "$@"
+  REDISCLI_AUTH=$(cat /run/redis/admin-password) timeout "${limit:-5}" redis-cli $tls --no-auth-warning --user admin "$@"
+}
+
+# What the Secrets say now; redis-server may still go by what they said before.
+secrets() {
+  cat /secrets/* /tls/* 2> /dev/null | sha256sum
+}
+
+# The SHA-256 of a user's password, as an access list wants it, and of the one before, which clients may still use.
+hashes() {
+  [ -s "/secrets/$1-password" ] || { echo "redis: the Secret's \"$1-password\" is empty: write a password there" >&2; return 1; }
+  [ "$(tail -c 1 "/secrets/$1-password" | wc -l)" = 0 ] || {
+    echo "redis: the Secret's \"$1-password\" ends in a line break: make it with printf %s, not with echo" >&2
+    return 1
+  }
+  printf '#%s ' "$(sha256sum < "/secrets/$1-password" | cut -d' ' -f1)"
+  [ ! -e /run/redis/before.acl ] || sed -n "s/^user $1 on \(#[0-9a-f]* \).*/\1/p" /run/redis/before.acl | tr -d '\n'
+}
+
+# Write the access list of what the Secret says now.
+write_access_list() {
+  admin=$(hashes admin) && app=$(hashes app) && exporter=$(hashes exporter) || return 1
+  cat > /run/redis/users.acl << EOF
+user default off
+user admin on $admin~* &* +@all
+user app on $app~shop:* &* +@all -@admin -@dangerous +info +cluster|info +cluster|myid +cluster|nodes +cluster|shards +cluster|slots
+user exporter on $exporter~* &* -@all +@connection +client|list +cluster|info +cluster|nodes +cluster|slots +config|get +dbsize +info +latency|latest +latency|histogram +memory|usage +scan +slowlog|get +slowlog|len +type +strlen
+EOF
 }
 
 # field NAME: the value of a "NAME:value" line on standard input, as INFO and CLUSTER INFO print them.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Bring the cluster to what the chart says, from any state, for ever. Runs beside every node; each looks after itself, and
 # node 0 shares out the slots. plan.awk decides, this does it. Nothing here ever clears a slot or a node that has any.
+# Beside a node that stands alone it only takes new passwords and certificates.
 set -u
 # shellcheck source=lib.sh
 . /scripts/lib.sh
@@ -86,6 +87,35 @@ cluster() {
   fi
 }
 
+take() {
+  [ -e /run/redis/before.acl ] || cat /run/redis/users.acl > /run/redis/before.acl
+  write_access_list &&
+    admin -e -x CONFIG SET masterauth < /secrets/admin-password &&
+    admin -e ACL LOAD &&
+    cat /secrets/admin-password > /run/redis/admin-password || return 1
+  [ "$TLS" = false ] ||
+    admin -e CONFIG SET tls-cert-file /tls/tls.crt tls-key-file /tls/tls.key tls-ca-cert-file /tls/ca.crt
+}
+
+# Passwords and certificates that changed in their Secrets. The nodes hear of it within some 90 seconds, one by one, and
+# clients when they restart: the passwords before work for ten minutes more.
+refresh() {
+  if [ -n "$(find /run/redis/before.acl -mmin +9 2> /dev/null)" ]; then
+    rm /run/redis/before.acl
+    write_access_list && say "took the passwords before out of the access list: $(admin ACL LOAD)"
+  fi
+  now=$(secrets)
+  [ "$now" != "$(cat /run/redis/secrets)" ] || return 0
+  if problem=$(take 2>&1); then
+    echo "$now" > /run/redis/secrets
+    say 'took the passwords and certificates that the Secrets have now'
+  else
+    say "can't take what the Secrets have now: $problem"
+    # Stopped between the list and the note of the password last time.
+    case $problem in *WRONGPASS*) cat /secrets/admin-password > /run/redis/admin-password ;; esac
+  fi
+}
+
 look() {
   MEMBERS=$(cat /scripts/members)
   nodes=$(admin CLUSTER NODES 2>&1) || { say "waiting for redis-server to answer: $nodes"; return; }
@@ -119,9 +149,15 @@ assign() {
   say "giving $(name "$1") the slots $2 to $3: $(admin -h "$ip" CLUSTER ADDSLOTSRANGE "$2" "$3")"
 }
 
-# As the container's first process it would ignore the signal, and each restart take the whole grace period.
+for_ever() {
+  until [ -s /run/redis/secrets ]; do sleep 1; done
+  while true; do
+    refresh
+    [ "$CLUSTER" = false ] || look
+    sleep 3
+  done
+}
+
+# The container's first process ignores a signal it has no trap for, and a shell heeds it only between commands.
 trap 'exit 0' TERM
-while true; do
-  look
-  sleep 3 & wait "$!"
-done
+for_ever & wait "$!"

@@ -3,21 +3,12 @@
 set -eu
 # shellcheck source=lib.sh
 . /scripts/lib.sh
-umask 077
 
-sha() { # the SHA-256 of a password, as an access list wants it
-  [ -s "/secrets/$1-password" ] || { echo "redis: the Secret's \"$1-password\" is empty: write a password there" >&2; exit 1; }
-  sha256sum < "/secrets/$1-password" | cut -d' ' -f1
-}
-cat > /run/redis/users.acl << EOF
-user default off
-user admin on #$(sha admin) ~* &* +@all
-user app on #$(sha app) ~shop:* &* +@all -@admin -@dangerous +info +cluster|info +cluster|myid +cluster|nodes +cluster|shards +cluster|slots
-user exporter on #$(sha exporter) ~* &* -@all +@connection +client|list +cluster|info +cluster|nodes +cluster|slots +config|get +dbsize +info +latency|latest +latency|histogram +memory|usage +scan +slowlog|get +slowlog|len +type +strlen
-EOF
-
+secrets > /run/redis/secrets
+write_access_list
+cat /secrets/admin-password > /run/redis/admin-password
 cat > /run/redis/redis.conf << EOF
-$([ "${TLS:-false}" = true ] && echo tls-)port 6379
+$([ "$TLS" = false ] || echo tls-)port 6379
 bind * -::*
 protected-mode no
 dir /data
@@ -34,7 +25,7 @@ repl-diskless-sync-delay 0
 # Not for syslog, which is off: the others read here where this node runs.
 syslog-ident "$ZONE/$NODE_NAME"
 EOF
-if [ "${TLS:-false}" = true ]; then
+if [ "$TLS" = true ]; then
   cat >> /run/redis/redis.conf << EOF
 port 0
 tls-cert-file /tls/tls.crt

@@ -22,6 +22,7 @@
       fieldPath: status.podIP
 - name: CLUSTER
   value: {{ .Values.cluster.enabled | quote }}
+{{ include "common.tlsEnv" . }}
 {{- end -}}
 
 {{/* Mounts of both containers. */}}
@@ -30,6 +31,19 @@
   mountPath: /scripts
 - name: secrets
   mountPath: /secrets
+- name: run
+  mountPath: /run/redis
+{{- if .Values.global.tls.enabled }}
+- name: tls
+  mountPath: /tls
+{{- end }}
+{{- end -}}
+
+{{/* A probe that any answer satisfies, also that redis-server loads its data or wants a password. */}}
+{{- define "redis.ping" -}}
+exec:
+  command: [timeout, "4", redis-cli, {{ if .Values.global.tls.enabled }}--tls, --cacert, /tls/ca.crt, {{ end }}ping]
+timeoutSeconds: 5
 {{- end -}}
 
 {{/* Variables of redis-server's container. */}}

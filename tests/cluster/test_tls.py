@@ -1,0 +1,116 @@
+"""TLS everywhere, and Secrets that change while the shop runs: certificates and passwords."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from certificates import Authority
+from conftest import Release, eventually
+
+from techshop.errors import Failure
+from techshop.ledger import RedisLedger
+from techshop.shop import Ledger
+
+SERVICES = {"mongodb": ("techshop-mongodb",), "redis": ("techshop-redis", "techshop-redis-nodes")}
+PORTS = {"mongodb": 27017, "redis": 6379}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def release(make_release: Callable[..., Release], authority: Authority) -> Release:
+    def issue(namespace: str) -> None:
+        for part, services in SERVICES.items():
+            authority.issue(f"{part}-certificate", namespace, *services)
+
+    existing = {part: f"{part}-certificate" for part in SERVICES}
+    return make_release("prod", "ci", before=issue, global__tls__enabled=True, global__tls__existing=existing)
+
+
+@pytest.fixture
+def orders(release: Release) -> Iterator[Ledger]:
+    """Customers who order while the test runs; afterwards every acknowledged order must be there."""
+    with Ledger(release.url) as ledger:
+        yield ledger
+        placed = len(ledger.placed)
+        eventually(lambda: len(ledger.placed) > placed)
+    eventually(ledger.check, seconds=90)
+
+
+@pytest.mark.parametrize(
+    ("part", "container", "command"),
+    [
+        ("mongodb", "mongod", "TLS=false timeout 4 bash /scripts/hello.sh 127.0.0.1 alive"),
+        ("redis", "redis", "timeout 4 redis-cli ping"),  # which any answer satisfies
+    ],
+)
+def test_a_client_without_tls_is_refused(release: Release, part: str, container: str, command: str) -> None:
+    with pytest.raises(Failure):
+        release.kubectl("exec", f"techshop-{part}-0", "-c", container, "--", "sh", "-c", command)
+
+
+@pytest.mark.parametrize("part", ["mongodb", "redis"])
+def test_all_pods_gone_at_once_find_each_other_over_tls(release: Release, orders: Ledger, part: str) -> None:
+    release.kubectl("delete", "pod", *release.pods(part), "--wait")
+    release.ready(part)
+
+
+@pytest.mark.parametrize("part", ["mongodb", "redis"])
+def test_a_renewed_certificate_is_taken_without_a_restart(
+    release: Release, authority: Authority, orders: Ledger, part: str
+) -> None:
+    restarts = uids(release, part)
+    authority.issue(f"{part}-certificate", release.namespace, *SERVICES[part])
+    for pod in release.pods(part):
+        eventually(
+            lambda pod=pod: authority.shown(release.namespace, pod, PORTS[part]) == authority.issued(), seconds=180
+        )
+    assert uids(release, part) == restarts
+    assert orders.retried == []
+
+
+def test_new_passwords_are_taken_without_a_restart_of_the_stores(release: Release, orders: Ledger) -> None:
+    restarts = {part: uids(release, part) for part in SERVICES}
+    new = 'né/w:p@ss%20"\\#{}word'
+    for part in SERVICES:
+        keys = [key for key in release.secret(part) if key.endswith("-password")]
+        data = {key: base64.b64encode(f"{key} {new}".encode()).decode() for key in keys}
+        release.kubectl("patch", "secret", f"techshop-{part}", "--patch", json.dumps({"data": data}))
+    release.kubectl("rollout", "restart", "deployment/techshop-app")
+    release.ready("app")
+    eventually(lambda: all(taken(release, pod) for pod in release.pods("redis")), seconds=180)
+    eventually(release.primary)
+    with RedisLedger(release.namespace, tls="redis-certificate") as sessions:
+        placed = len(orders.placed)
+        eventually(lambda: len(orders.placed) > placed + 10)
+    assert sessions.result is not None
+    assert sessions.result["lost"] == 0
+    assert {part: uids(release, part) for part in SERVICES} == restarts
+
+
+def test_tls_can_not_be_switched_off_while_the_stores_run(release: Release) -> None:
+    with pytest.raises(Failure) as refused:
+        Release(release.namespace, release.files).upgrade(global__tls__enabled=False)
+    assert "uninstall the release, which keeps volumes and passwords, and install it anew" in refused.value.tail
+
+
+def uids(release: Release, part: str) -> dict[str, tuple[str, int]]:
+    """Return of each pod who it is, and how often its containers were restarted."""
+    found = {}
+    for name in release.pods(part):
+        pod = release.get("pod", name)
+        statuses = [*pod["status"]["initContainerStatuses"], *pod["status"]["containerStatuses"]]
+        found[name] = (pod["metadata"]["uid"], sum(status["restartCount"] for status in statuses))
+    return found
+
+
+def taken(release: Release, pod: str) -> bool:
+    """Say whether a node of Redis knows the password that the Secret has now."""
+    script = "REDISCLI_AUTH=$(cat /secrets/app-password) redis-cli --tls --cacert /tls/ca.crt --user app ping 2>&1"
+    mounted = release.kubectl("exec", pod, "-c", "redis", "--", "cat", "/secrets/app-password")
+    answer = release.kubectl("exec", pod, "-c", "redis", "--", "sh", "-c", script)
+    return mounted == release.secret("redis")["app-password"] and answer.strip() == "PONG"
