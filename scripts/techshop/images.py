@@ -13,7 +13,13 @@ from techshop.errors import Failure
 _CHART = paths.ROOT / "charts/techshop"
 _AIRGAP = paths.ROOT / "values/airgap.yaml"
 #: Where the chart's values say which image a recipe makes.
-_KEYS = {"app": "app.image", "mongo": "mongodb.image", "redis": "redis.image"}
+_KEYS = {
+    "app": "app.image",
+    "mongo": "mongodb.image",
+    "redis": "redis.image",
+    "mongodb-exporter": "mongodb.exporter.image",
+    "redis-exporter": "redis.exporter.image",
+}
 #: What says which version is inside a stand-in; Debian's packages move on, and a tag must not lie.
 _VERSION = {"mongo": ("mongod", "--version"), "redis": ("redis-server", "--version")}
 _BUILD_SECONDS = 900
@@ -42,7 +48,7 @@ def build(names: Sequence[str] | None = None) -> None:
     asked = references(airgapped)
     with locks.hold("images", "building images"):
         there = _present()
-        for name in names or buildable:
+        for name in names or [name for name in buildable if _KEYS[name] in asked]:
             if airgapped:
                 _from_packages(name, asked[_KEYS[name]], there)
             else:

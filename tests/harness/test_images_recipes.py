@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from techshop import recipes
+from techshop import gobuild, images, recipes
 from techshop.errors import Failure
 
 LOCKS = sorted(recipes.FOLDER.glob("*/package-lock.json"))
@@ -72,6 +72,13 @@ def test_parents_come_before_their_children() -> None:
     for recipe in recipes.RECIPES.values():
         assert not recipe.parent or names.index(recipe.parent) < names.index(recipe.name)
         assert (recipes.FOLDER / recipe.name / "Dockerfile").is_file()
+
+
+@pytest.mark.parametrize(("name", "place"), [(name, place) for name, place in images._KEYS.items() if "-" in name])
+def test_a_program_built_from_its_module_has_the_version_that_its_tag_and_the_chart_name(name: str, place: str) -> None:
+    (program,) = gobuild.load(recipes.FOLDER / name / "go.toml").values()
+    tags = {reference.rpartition(":")[2] for air in (True, False) for reference in (images.references(air)[place],)}
+    assert {tag.removeprefix("v") for tag in tags} == {program.version.removeprefix("v")}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.parent.name)

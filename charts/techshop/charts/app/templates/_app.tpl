@@ -21,15 +21,6 @@
 {{- end }}
 {{- end -}}
 
-{{/* A variable from a Secret: dict "ctx" $ "name" VARIABLE "part" WHOSE "key" KEY. */}}
-{{- define "app.secretEnv" -}}
-- name: {{ .name }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ include "common.secretName" . }}
-      key: {{ .key }}
-{{- end -}}
-
 {{/* The container's own variables. */}}
 {{- define "app.env" -}}
 - name: PORT
@@ -42,7 +33,7 @@
   value: {{ include "app.mongodbUri" . | quote }}
 - name: MONGODB_USERNAME
   value: app
-{{ include "app.secretEnv" (dict "ctx" . "name" "MONGODB_PASSWORD" "part" "mongodb" "key" "app-password") }}
+{{ include "common.secretEnv" (dict "ctx" . "name" "MONGODB_PASSWORD" "part" "mongodb" "key" "app-password") }}
 - name: REDIS_URL
   value: {{ include "app.redisUrl" . | quote }}
 - name: REDIS_USERNAME
@@ -51,6 +42,6 @@
 - name: REDIS_CA_FILE
   value: /tls/redis/ca.crt
 {{- end }}
-{{ include "app.secretEnv" (dict "ctx" . "name" "REDIS_PASSWORD" "part" "redis" "key" "app-password") }}
-{{ include "app.secretEnv" (dict "ctx" . "name" "JWT_SECRET" "part" "app" "key" "jwt-secret") }}
+{{ include "common.secretEnv" (dict "ctx" . "name" "REDIS_PASSWORD" "part" "redis" "key" "app-password") }}
+{{ include "common.secretEnv" (dict "ctx" . "name" "JWT_SECRET" "part" "app" "key" "jwt-secret") }}
 {{- end -}}

@@ -28,3 +28,12 @@ data:
   {{- end }}
 {{- end -}}
 {{- end -}}
+
+{{/* A variable from a Secret: dict "ctx" $ "name" VARIABLE "part" WHOSE "key" KEY. */}}
+{{- define "common.secretEnv" -}}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "common.secretName" . }}
+      key: {{ .key }}
+{{- end -}}

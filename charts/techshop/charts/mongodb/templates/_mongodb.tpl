@@ -26,6 +26,25 @@
 {{ include "common.memoryLimitEnv" "mongod" }}
 {{- end -}}
 
+{{/* Variables of the exporter. */}}
+{{- define "mongodb.exporterEnv" -}}
+{{- $host := include "common.dns" (dict "ctx" . "service" (include "common.fullname" .)) -}}
+- name: MONGODB_URI
+  value: {{ printf "mongodb://$(POD_NAME).%s:27017/admin%s" $host (ternary "?tls=true&tlsCAFile=/tls/ca.crt" "" .Values.global.tls.enabled) | quote }}
+- name: MONGODB_USER
+  value: exporter
+{{ include "common.secretEnv" (dict "ctx" . "name" "MONGODB_PASSWORD" "part" "mongodb" "key" "exporter-password") }}
+{{- end -}}
+
+{{/* What the exporter tells beside whether mongod is up: state and lag of the members, connections, cache, page faults, sizes, oplog window. */}}
+{{- define "mongodb.exporterArgs" -}}
+- --collector.diagnosticdata
+- --collector.replicasetstatus
+- --collector.dbstats
+- --collector.topmetrics
+- --compatible-mode
+{{- end -}}
+
 {{/* A probe that asks mongod itself: dict "question" alive|ready. */}}
 {{- define "mongodb.ask" -}}
 exec:

@@ -39,6 +39,20 @@
 {{- end }}
 {{- end -}}
 
+{{/* Variables of the exporter. */}}
+{{- define "redis.exporterEnv" -}}
+{{- $host := include "common.dns" (dict "ctx" . "service" (include "redis.nodes" .)) -}}
+- name: REDIS_ADDR
+  value: {{ printf "%s://$(POD_NAME).%s:6379" (ternary "rediss" "redis" .Values.global.tls.enabled) $host | quote }}
+- name: REDIS_USER
+  value: exporter
+{{ include "common.secretEnv" (dict "ctx" . "name" "REDIS_PASSWORD" "part" "redis" "key" "exporter-password") }}
+{{- if .Values.global.tls.enabled }}
+- name: REDIS_EXPORTER_TLS_CA_CERT_FILE
+  value: /tls/ca.crt
+{{- end }}
+{{- end -}}
+
 {{/* A probe that any answer satisfies, also that redis-server loads its data or wants a password. */}}
 {{- define "redis.ping" -}}
 exec:
