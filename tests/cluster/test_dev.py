@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable
 
 import pytest
-from conftest import Release
+from conftest import Release, eventually
 
 from techshop import helm, install
+from techshop.errors import Failure
 from techshop.shop import Shop
 
 
@@ -50,6 +51,31 @@ def test_an_upgrade_by_the_other_major_version_keeps_passwords_volumes_and_order
     assert {part: release.secret(part) for part in before} == before
     assert {pod: release.get("pod", pod)["metadata"]["uid"] for pod in uids} == uids, "an upgrade restarted a database"
     assert shop.read_order(order["id"])["id"] == order["id"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "sentence"),
+    [
+        ("8.0.15", "MongoDB 8.0 can't read the files of the 6.0 that runs; go one major version at a time"),
+        ("7.0.1", 'set mongodb.featureCompatibilityVersion to "6.0" in an upgrade of its own'),
+        ("5.0.1", 'set mongodb.featureCompatibilityVersion to "5.0" in an upgrade of its own'),
+    ],
+)
+def test_a_mongodb_that_could_not_read_the_files_is_refused(release: Release, tag: str, sentence: str) -> None:
+    with pytest.raises(Failure) as refused:
+        release.upgrade(mongodb__image__tag=tag)
+    del release.values["mongodb.image.tag"]
+    assert sentence in refused.value.tail
+
+
+def test_the_version_of_the_files_is_lowered_and_raised_without_a_restart(release: Release, shop: Shop) -> None:
+    pod = release.get("pod", "techshop-mongodb-0")["metadata"]["uid"]
+    parameter = "db.adminCommand({getParameter: 1, featureCompatibilityVersion: 1}).featureCompatibilityVersion"
+    for version in ("5.0", "6.0"):
+        release.upgrade(mongodb__featureCompatibilityVersion=version)
+        eventually(lambda version=version: release.mongodb(parameter) == {"version": version}, seconds=150)
+    assert release.get("pod", "techshop-mongodb-0")["metadata"]["uid"] == pod
+    shop.order(shop.products()[0]["id"])
 
 
 def test_a_stranger_reaches_the_storefront_but_no_store(release: Release) -> None:

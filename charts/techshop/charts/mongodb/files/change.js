@@ -99,6 +99,21 @@ function reconcileMembers() {
   }
 }
 
+// Never while a member still runs the version before: it would stop at the first file it can't read.
+function reconcileCompatibility() {
+  const wish = fs.readFileSync('/scripts/compatibility', 'utf8').trim();
+  const { featureCompatibilityVersion: now } = command({ getParameter: 1, featureCompatibilityVersion: 1 });
+  if (!wish || now.version === wish) return;
+
+  const wire = (host) => new Mongo(`mongodb://${host}/?${process.env.OPTIONS}`).getDB('admin').hello().maxWireVersion;
+  const old = wanted.find((host) => wire(host) < db.hello().maxWireVersion);
+  if (old) return more(`${short(old)} still runs the MongoDB before: the files stay as ${now.version} keeps them`);
+
+  const confirm = Number.parseInt(db.version()) >= 7 ? { confirm: true } : {};
+  command({ setFeatureCompatibilityVersion: wish, ...confirm });
+  print(`the files are as MongoDB ${wish} keeps them, no more as ${now.version} does`);
+}
+
 function more(message) {
   print(message);
   process.exitCode = 1;
@@ -114,6 +129,7 @@ try {
   } else {
     reconcileUsers();
     reconcileMembers();
+    if (!process.exitCode) reconcileCompatibility();
   }
 } catch (error) {
   more(`failed: ${error.message}`);

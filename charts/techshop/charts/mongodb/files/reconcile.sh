@@ -16,14 +16,14 @@ change() { # change ACTION: run change.js, and say what it did
   while read -r line; do say "$line"; done <<< "${output:-$1: done}"
   return "$ok"
 }
-secrets() { cat /secrets/* | sha256sum; }
+wishes() { cat /secrets/* /scripts/compatibility | sha256sum; }
 renewed() { [[ $TLS == true ]] && ! cat /tls/tls.crt /tls/tls.key | cmp --silent - /run/mongodb/tls.pem; }
 
 export OPTIONS='directConnection=true'
 [[ $TLS == false ]] || OPTIONS+='&tls=true&tlsCAFile=/tls/ca.crt&tlsAllowInvalidHostnames=true'
 
 for_ever() {
-  local wanted=() reachable=() users_from='' reply now before member peer
+  local wanted=() reachable=() granted='' reply now before member peer
   while true; do
     sleep 3
     mapfile -t wanted < /scripts/members
@@ -37,14 +37,14 @@ for_ever() {
 
     if [[ $reply == *$'isWritablePrimary\n+'* ]]; then
       now=$(grep -oE '^[A-Za-z0-9.-]+:27017$' <<< "$reply" | sort -u)
-      if [[ $now != "$(printf '%s\n' "${wanted[@]}" | sort -u)" || $users_from != "$(secrets)" ]]; then
+      if [[ $now != "$(printf '%s\n' "${wanted[@]}" | sort -u)" || $granted != "$(wishes)" ]]; then
         reachable=()
         for member in "${wanted[@]}"; do
           hello "${member%:*}" > /dev/null && reachable+=("$member")
         done
-        before=$(secrets)
+        before=$(wishes)
         export REACHABLE="${reachable[*]}"
-        change reconcile && users_from=$before
+        change reconcile && granted=$before
       else
         say "primary of ${#wanted[@]} member(s), as wanted"
       fi
