@@ -18,6 +18,34 @@ from techshop.errors import Failure
 RESTRICTED = {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
 
 
+@dataclass(frozen=True)
+class Node:
+    """A line of CLUSTER NODES."""
+
+    id: str
+    pod: str
+    flags: str
+    master: str
+    link: str
+    slots: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, line: str) -> "Node":
+        """Read the line."""
+        id_, address, flags, master, _, _, _, link, *slots = line.split()
+        return cls(id_, address.partition(",")[2].split(".")[0].split(",")[0], flags, master, link, tuple(slots))
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is a master with slots."""
+        return "master" in self.flags and "fail" not in self.flags and bool(self.slots)
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is a replica that its master knows."""
+        return "slave" in self.flags and "fail" not in self.flags and self.link == "connected"
+
+
 @dataclass
 class Release:
     """The chart, installed in a namespace."""
@@ -93,22 +121,19 @@ class Release:
         """Return the name of the primary's pod, or None while there is none."""
         return next((name for name, state in self.states().items() if state == "PRIMARY"), None)
 
-    def _nodes(self) -> list[list[str]]:
-        return [line.split() for line in self.redis("CLUSTER", "NODES").strip().splitlines()]
+    def nodes(self) -> list["Node"]:
+        """Return the nodes of Redis as node 0 knows them."""
+        return [Node.parse(line) for line in self.redis("CLUSTER", "NODES").strip().splitlines()]
 
     def masters(self) -> list[str]:
         """Return the names of the pods of Redis that serve slots."""
-        return sorted(
-            node[1].split(",")[1].split(".")[0]
-            for node in self._nodes()
-            if "master" in node[2] and "fail" not in node[2] and len(node) > 8
-        )
+        return sorted(node.pod for node in self.nodes() if node.serves)
 
     def shape(self) -> dict[str, int]:
         """Return how many nodes of Redis serve slots, follow one that does, and do neither."""
-        nodes = self._nodes()
-        masters = sum("master" in node[2] and "fail" not in node[2] and len(node) > 8 for node in nodes)
-        replicas = sum("slave" in node[2] and "fail" not in node[2] and node[7] == "connected" for node in nodes)
+        nodes = self.nodes()
+        masters = sum(node.serves for node in nodes)
+        replicas = sum(node.follows for node in nodes)
         return {"masters": masters, "replicas": replicas, "others": len(nodes) - masters - replicas}
 
     @property

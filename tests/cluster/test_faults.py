@@ -1,12 +1,13 @@
 """Faults under load: something breaks while customers order; every acknowledged write must be there afterwards."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import Release, eventually
 
-from techshop import faults, helm
+from techshop import faults, helm, paths
 from techshop.ledger import RedisLedger
 from techshop.shop import Ledger
 
@@ -130,3 +131,19 @@ def test_mongodb_members_are_added_and_taken_away(release: Release, orders: Ledg
         release.upgrade(mongodb__replicaSet__replicas=members)
         eventually(lambda members=members: len(release.states()) == members, seconds=300)
         eventually(lambda: sorted(set(release.states().values())) == ["PRIMARY", "SECONDARY"])
+
+
+def test_a_shard_lost_with_its_copy_is_given_up_as_the_runbook_says(release: Release, orders: Ledger) -> None:
+    nodes = release.nodes()
+    # Not the shard of node 0, through which the test looks at the cluster.
+    zero = next(node for node in nodes if node.pod.endswith("-0"))
+    master = next(node for node in nodes if node.serves and node.id not in (zero.id, zero.master))
+    lost = [master.pod, *(node.pod for node in nodes if node.master == master.id)]
+    release.kubectl("delete", "pvc", *(f"data-{pod}" for pod in lost), "--wait=false")
+    release.kubectl("delete", "pod", *lost, "--grace-period=0", "--force")
+    eventually(lambda: "redis-lost-shard.md" in release.kubectl("logs", "techshop-redis-0", "-c", "reconciler"))
+    runbook = (paths.ROOT / "docs/runbooks/redis-lost-shard.md").read_text()
+    (command,) = re.findall(r"^    kubectl .* sh -c '(.*--cluster fix.*)'$", runbook, re.MULTILINE)
+    release.kubectl("exec", "techshop-redis-0", "-c", "redis", "--", "sh", "-c", command)
+    eventually(lambda: release.shape() == {"masters": 3, "replicas": 3, "others": 0}, seconds=240)
+    eventually(lambda: "cluster_slots_ok:16384" in release.redis("CLUSTER", "INFO"))
