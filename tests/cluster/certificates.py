@@ -1,26 +1,10 @@
 """An authority of our own and certificates of it, in Secrets as cert-manager makes them."""
 
 import json
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from subprocess import PIPE
 
-from techshop import helm, paths, shell
-
-
-@contextmanager
-def _forwarded(namespace: str, pod: str, port: int) -> Iterator[str]:
-    """Lead an address of this machine to a pod's port."""
-    kubectl = [str(paths.BIN / "kubectl"), "--kubeconfig", str(paths.KUBECONFIG), "--namespace", namespace]
-    with subprocess.Popen([*kubectl, "port-forward", f"pod/{pod}", f":{port}"], stdout=PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().split()[2]
-        finally:
-            process.terminate()
-
+from techshop import helm, shell
+from techshop.release import Release
 
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30")
 
@@ -63,10 +47,10 @@ class Authority:
         """Return the serial number of the certificate that was issued last."""
         return shell.run("openssl", "x509", "-noout", "-serial", "-in", self.folder / "tls.crt").strip()
 
-    def shown(self, namespace: str, pod: str, port: int) -> str:
+    def shown(self, release: Release, pod: str, port: int) -> str:
         """Return the serial number of the certificate that a pod shows at a port, verified."""
         ca = ("-CAfile", self.folder / "ca.crt", "-verify_return_error")
-        with _forwarded(namespace, pod, port) as address:
+        with release.forwarded(pod, port) as address:
             answer = shell.run("openssl", "s_client", "-connect", address, *ca, stdin="", timeout=20)
         return shell.run("openssl", "x509", "-noout", "-serial", stdin=answer).strip()
 

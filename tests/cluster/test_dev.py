@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 
 import pytest
-from conftest import Release, eventually
+from conftest import eventually
 
 from techshop import helm, install
 from techshop.errors import Failure
+from techshop.release import Release
 from techshop.shop import Shop
 
 

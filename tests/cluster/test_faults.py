@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Release, eventually
+from conftest import eventually
 
 from techshop import faults, helm, paths
 from techshop.ledger import RedisLedger
+from techshop.release import Release
 from techshop.shop import Ledger
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Release, eventually
+from conftest import eventually
 
 from techshop import helm
+from techshop.release import Release
 from techshop.shop import Ledger, Shop
 
 
@@ -60,6 +61,31 @@ def test_redis_accounts_can_do_what_they_must_and_no_more(release: Release) -> N
     assert "NOAUTH" in release.kubectl(
         "exec", "techshop-redis-0", "-c", "redis", "--", "redis-cli", "GET", "shop:probe"
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "port", "names"),
+    [
+        (
+            "mongodb",
+            9216,
+            "mongodb_rs_members_state mongodb_rs_members_optimeDate mongodb_ss_connections"
+            " mongodb_ss_wt_cache_maximum_bytes_configured mongodb_ss_extra_info_page_faults"
+            " mongodb_mongod_replset_oplog_head_timestamp mongodb_mongod_replset_oplog_tail_timestamp",
+        ),
+        (
+            "redis",
+            9121,
+            "redis_cluster_state redis_cluster_slots_ok redis_memory_used_bytes redis_memory_max_bytes"
+            " redis_evicted_keys_total redis_connected_slaves redis_connected_clients",
+        ),
+    ],
+)
+def test_exporters_tell_what_dashboards_and_alerts_ask(release: Release, part: str, port: int, names: str) -> None:
+    for pod in release.pods(part):
+        told = release.metrics(pod, port)
+        assert told[f"{part}_up"] == 1
+        assert set(names.split()) <= set(told)
 
 
 @pytest.mark.parametrize("part", ["mongodb", "redis"])

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from certificates import Authority
-from conftest import Release, eventually
+from conftest import eventually
 
 from techshop.errors import Failure
 from techshop.ledger import RedisLedger
+from techshop.release import Release
 from techshop.shop import Ledger
 
 SERVICES = {"mongodb": ("techshop-mongodb",), "redis": ("techshop-redis", "techshop-redis-nodes")}
@@ -66,11 +67,14 @@ def test_a_renewed_certificate_is_taken_without_a_restart(
     restarts = uids(release, part)
     authority.issue(f"{part}-certificate", release.namespace, *SERVICES[part])
     for pod in release.pods(part):
-        eventually(
-            lambda pod=pod: authority.shown(release.namespace, pod, PORTS[part]) == authority.issued(), seconds=180
-        )
+        eventually(lambda pod=pod: authority.shown(release, pod, PORTS[part]) == authority.issued(), seconds=180)
     assert uids(release, part) == restarts
     assert orders.retried == []
+
+
+@pytest.mark.parametrize(("part", "port"), [("mongodb", 9216), ("redis", 9121)])
+def test_exporters_reach_their_store_over_tls(release: Release, part: str, port: int) -> None:
+    assert release.metrics(f"techshop-{part}-0", port)[f"{part}_up"] == 1
 
 
 def test_new_passwords_are_taken_without_a_restart_of_the_stores(release: Release, orders: Ledger) -> None:
