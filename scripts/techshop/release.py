@@ -98,7 +98,7 @@ class Release:
     @contextmanager
     def forwarded(self, pod: str, port: int) -> Iterator[str]:
         """Lead an address of this machine to a pod's port."""
-        kubectl = [paths.BIN / "kubectl", "--kubeconfig", paths.KUBECONFIG, "--namespace", self.namespace]
+        kubectl = [str(paths.BIN / "kubectl"), "--kubeconfig", str(paths.KUBECONFIG), "--namespace", self.namespace]
         command = [*kubectl, "port-forward", f"pod/{pod}", f":{port}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
