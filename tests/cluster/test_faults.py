@@ -1,13 +1,13 @@
 """Faults under load: something breaks while customers order; every acknowledged write must be there afterwards."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import runbooks
 from conftest import eventually
 
-from techshop import faults, helm, paths
+from techshop import faults, helm, shell
 from techshop.ledger import RedisLedger
 from techshop.release import Release
 from techshop.shop import Ledger
@@ -143,8 +143,7 @@ def test_a_shard_lost_with_its_copy_is_given_up_as_the_runbook_says(release: Rel
     release.kubectl("delete", "pvc", *(f"data-{pod}" for pod in lost), "--wait=false")
     release.kubectl("delete", "pod", *lost, "--grace-period=0", "--force")
     eventually(lambda: "redis-lost-shard.md" in release.kubectl("logs", "techshop-redis-0", "-c", "reconciler"))
-    runbook = (paths.ROOT / "docs/runbooks/redis-lost-shard.md").read_text()
-    (command,) = re.findall(r"^    kubectl .* sh -c '(.*--cluster fix.*)'$", runbook, re.MULTILINE)
-    release.kubectl("exec", "techshop-redis-0", "-c", "redis", "--", "sh", "-c", command)
+    for command in runbooks.commands("redis-lost-shard", release.namespace):
+        shell.run("bash", "-euo", "pipefail", "-c", command, env=runbooks.environment(), timeout=300)
     eventually(lambda: release.shape() == {"masters": 3, "replicas": 3, "others": 0}, seconds=240)
     eventually(lambda: "cluster_slots_ok:16384" in release.redis("CLUSTER", "INFO"))

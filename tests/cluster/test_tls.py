@@ -5,9 +5,11 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+import runbooks
 from certificates import Authority
 from conftest import eventually
 
+from techshop import shell
 from techshop.errors import Failure
 from techshop.ledger import RedisLedger
 from techshop.release import Release
@@ -77,14 +79,28 @@ def test_exporters_reach_their_store_over_tls(release: Release, part: str, port:
     assert release.metrics(f"techshop-{part}-0", port)[f"{part}_up"] == 1
 
 
-def test_new_passwords_are_taken_without_a_restart_of_the_stores(release: Release, orders: Ledger) -> None:
-    restarts = {part: uids(release, part) for part in SERVICES}
-    new = 'né/w:p@ss%20"\\#{}word'
+def odd_passwords(release: Release) -> None:
+    """Give every account a password with all that needs care somewhere."""
+    odd = 'né/w:p@ss%20"\\#{}word'
     for part in SERVICES:
         keys = [key for key in release.secret(part) if key.endswith("-password")]
-        data = {key: base64.b64encode(f"{key} {new}".encode()).decode() for key in keys}
+        data = {key: base64.b64encode(f"{key} {odd}".encode()).decode() for key in keys}
         release.kubectl("patch", "secret", f"techshop-{part}", "--patch", json.dumps({"data": data}))
     release.kubectl("rollout", "restart", "deployment/techshop-app")
+
+
+def as_the_runbook_says(release: Release) -> None:
+    """Run the commands of the runbook."""
+    for command in runbooks.commands("rotate-passwords", release.namespace):
+        shell.run("bash", "-euo", "pipefail", "-c", command, env=runbooks.environment(), timeout=300)
+
+
+@pytest.mark.parametrize("rotate", [odd_passwords, as_the_runbook_says])
+def test_new_passwords_are_taken_without_a_restart_of_the_stores(
+    release: Release, orders: Ledger, rotate: Callable[[Release], None]
+) -> None:
+    restarts = {part: uids(release, part) for part in SERVICES}
+    rotate(release)
     release.ready("app")
     eventually(lambda: all(taken(release, pod) for pod in release.pods("redis")), seconds=180)
     eventually(release.primary)

@@ -17,15 +17,17 @@ secrets() {
   cat /secrets/* /tls/* 2> /dev/null | sha256sum
 }
 
-# The SHA-256 of a user's password, as an access list wants it, and of the one before, which clients may still use.
+# The SHA-256 of a user's password, as an access list wants it, and of those before, which clients may still use.
 hashes() {
   [ -s "/secrets/$1-password" ] || { echo "redis: the Secret's \"$1-password\" is empty: write a password there" >&2; return 1; }
   [ "$(tail -c 1 "/secrets/$1-password" | wc -l)" = 0 ] || {
     echo "redis: the Secret's \"$1-password\" ends in a line break: make it with printf %s, not with echo" >&2
     return 1
   }
-  printf '#%s ' "$(sha256sum < "/secrets/$1-password" | cut -d' ' -f1)"
-  [ ! -e /run/redis/before.acl ] || sed -n "s/^user $1 on \(#[0-9a-f]* \).*/\1/p" /run/redis/before.acl | tr -d '\n'
+  {
+    sha256sum < "/secrets/$1-password" | sed 's/^/#/; s/ .*//'
+    [ ! -e /run/redis/before.acl ] || awk -v user="$1" '$2 == user { for (i = 4; $i ~ /^#/; i++) print $i }' /run/redis/before.acl
+  } | sort -u | tr '\n' ' '
 }
 
 # Write the access list of what the Secret says now.

@@ -88,7 +88,7 @@ cluster() {
 }
 
 take() {
-  [ -e /run/redis/before.acl ] || cat /run/redis/users.acl > /run/redis/before.acl
+  cat /run/redis/users.acl > /run/redis/before.acl
   write_access_list &&
     admin -e -x CONFIG SET masterauth < /secrets/admin-password &&
     admin -e ACL LOAD &&

@@ -1,0 +1,18 @@
+"""The commands of docs/runbooks, to be tried as they stand there."""
+
+import os
+import re
+
+from techshop import paths
+
+
+def commands(name: str, namespace: str) -> list[str]:
+    """Return a runbook's commands, one to each indented line, for a release in another namespace."""
+    text = (paths.ROOT / f"docs/runbooks/{name}.md").read_text()
+    found = [line.strip() for line in text.splitlines() if re.match(r" {4}\S", line)]
+    return [command.replace("-n techshop ", f"-n {namespace} ") for command in found]
+
+
+def environment() -> dict[str, str]:
+    """Return the variables with which they reach the project's cluster."""
+    return {"KUBECONFIG": str(paths.KUBECONFIG), "PATH": f"{paths.BIN}:{os.environ['PATH']}"}
