@@ -1,5 +1,6 @@
 """Faults under load: something breaks while customers order; every acknowledged write must be there afterwards."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -132,6 +133,19 @@ def test_mongodb_members_are_added_and_taken_away(release: Release, orders: Ledg
         release.upgrade(mongodb__replicaSet__replicas=members)
         eventually(lambda members=members: len(release.states()) == members, seconds=300)
         eventually(lambda: sorted(set(release.states().values())) == ["PRIMARY", "SECONDARY"])
+
+
+def test_volumes_grow_as_the_runbook_says_and_nothing_restarts(release: Release, orders: Ledger) -> None:
+    allow = {"allowVolumeExpansion": True}
+    helm.kubectl("patch", "storageclass", "standard", "--patch", json.dumps(allow))
+    pods = {pod: release.get("pod", pod)["metadata"]["uid"] for pod in release.pods("mongodb")}
+    for command in runbooks.commands("grow-volumes", release.namespace):
+        shell.run("bash", "-euo", "pipefail", "-c", command, env=runbooks.environment(), timeout=300)
+    release.upgrade(mongodb__persistence__size="40Gi")
+    assert {pod: release.get("pod", pod)["metadata"]["uid"] for pod in release.pods("mongodb")} == pods
+    sizes = {release.get("pvc", f"data-{pod}")["spec"]["resources"]["requests"]["storage"] for pod in pods}
+    assert sizes == {"40Gi"}
+    assert orders.retried == []
 
 
 def test_a_shard_lost_with_its_copy_is_given_up_as_the_runbook_says(release: Release, orders: Ledger) -> None:

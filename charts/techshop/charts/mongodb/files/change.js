@@ -17,12 +17,26 @@ function command(request) {
 // Members trust who knows the keyfile: that works before there is any user, and after any password was lost.
 function login() {
   const pwd = secret('keyfile').replace(/\s/g, '');
-  db.getSiblingDB('local').auth({ user: '__system', pwd, mechanism: 'SCRAM-SHA-256' });
+  try {
+    db.getSiblingDB('local').auth({ user: '__system', pwd, mechanism: 'SCRAM-SHA-256' });
+  } catch (error) {
+    if (error.code !== 18) throw error;
+    throw new Error('the Secret\'s "keyfile" is not the one that mongod started with: put the one before back');
+  }
 }
 
 function initiate() {
   command({ replSetInitiate: { _id: 'rs0', settings, members: [{ _id: 0, host: wanted[0] }] } });
   print(`made the replica set with ${short(wanted[0])} alone; the others follow one by one`);
+}
+
+// Why there is no primary, as this member sees it.
+function explain() {
+  for (const { name, self, health, authenticated, lastHeartbeatMessage } of command({ replSetGetStatus: 1 }).members) {
+    if (self || health) continue;
+    const reason = authenticated === false ? 'it started with another keyfile than this one' : lastHeartbeatMessage;
+    print(`no answer from ${short(name)}: ${reason || 'not reached yet'}`);
+  }
 }
 
 const users = {
@@ -123,6 +137,8 @@ try {
   login();
   if (process.env.ACTION === 'initiate') {
     initiate();
+  } else if (process.env.ACTION === 'explain') {
+    explain();
   } else if (process.env.ACTION === 'certificates') {
     command({ rotateCertificates: 1 });
     print('mongod uses the new certificate');

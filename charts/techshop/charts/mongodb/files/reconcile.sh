@@ -23,7 +23,7 @@ export OPTIONS='directConnection=true'
 [[ $TLS == false ]] || OPTIONS+='&tls=true&tlsCAFile=/tls/ca.crt&tlsAllowInvalidHostnames=true'
 
 for_ever() {
-  local wanted=() reachable=() granted='' reply now before member peer
+  local wanted=() reachable=() granted='' lonely=0 reply now before member peer
   while true; do
     sleep 3
     mapfile -t wanted < /scripts/members
@@ -35,6 +35,7 @@ for_ever() {
       change certificates || rm /run/mongodb/tls.pem
     fi
 
+    [[ $reply != *$'primary\n'* ]] || lonely=0
     if [[ $reply == *$'isWritablePrimary\n+'* ]]; then
       now=$(grep -oE '^[A-Za-z0-9.-]+:27017$' <<< "$reply" | sort -u)
       if [[ $now != "$(printf '%s\n' "${wanted[@]}" | sort -u)" || $granted != "$(wishes)" ]]; then
@@ -53,7 +54,9 @@ for_ever() {
       if [[ $reply == *$'primary\n'* ]]; then
         say 'member of the set; the primary decides'
       else
-        say 'member of the set, which has no primary: it needs a majority of its members up'
+        lonely=$((lonely + 1))
+        ((lonely > 1)) || say 'member of the set, which has no primary: it needs a majority of its members up'
+        ((lonely % 10)) || change explain
       fi
 
     elif [[ $POD_NAME == *-0 ]]; then

@@ -1,0 +1,72 @@
+"""What an operator gets wrong on a running set: each mistake ends in a sentence that says so, and loses nothing."""
+
+import base64
+import json
+from collections.abc import Callable
+
+import pytest
+from conftest import eventually
+
+from techshop import faults
+from techshop.release import Release
+from techshop.shop import Shop
+
+
+@pytest.fixture(scope="module")
+def release(make_release: Callable[..., Release]) -> Release:
+    return make_release("prod", "ci")
+
+
+def logs(release: Release, pod: str, container: str = "reconciler") -> str:
+    return release.kubectl("logs", pod, "-c", container, "--tail=-1")
+
+
+def test_a_member_with_another_keyfile_says_so_and_comes_back_with_the_right_one(release: Release) -> None:
+    shop = Shop(release.url)
+    order = shop.order(shop.products()[0]["id"])
+    keyfile = release.secret("mongodb")["keyfile"]
+    odd = next(pod for pod in release.pods("mongodb") if pod != release.primary())
+
+    def write(value: str) -> None:
+        data = {"keyfile": base64.b64encode(value.encode()).decode()}
+        release.kubectl("patch", "secret", "techshop-mongodb", "--patch", json.dumps({"data": data}))
+
+    write("another" * 20)
+    release.kubectl("delete", "pod", odd, "--wait")
+    eventually(lambda: "it started with another keyfile than this one" in logs(release, odd), seconds=180)
+    primary = str(release.primary())
+    sentence = 'the Secret\'s "keyfile" is not the one that mongod started with: put the one before back'
+    eventually(lambda: sentence in logs(release, primary), seconds=180)
+    shop.order(shop.products()[0]["id"])
+
+    write(keyfile)
+    release.kubectl("delete", "pod", odd, "--wait")
+    eventually(lambda: sorted(release.states().values()) == ["PRIMARY", "SECONDARY", "SECONDARY"], seconds=180)
+    assert shop.read_order(order["id"])["id"] == order["id"]
+
+
+@pytest.mark.parametrize("part", ["mongodb", "redis"])
+def test_an_empty_password_is_named_and_changes_nothing(release: Release, part: str) -> None:
+    before = release.secret(part)["app-password"]
+    pods = release.pods(part)
+    release.kubectl("patch", "secret", f"techshop-{part}", "--patch", json.dumps({"data": {"app-password": ""}}))
+    sentence = 'the Secret\'s "app-password" is empty: write a password there'
+    eventually(lambda: any(sentence in logs(release, pod) for pod in pods), seconds=180)
+    data = {"app-password": base64.b64encode(before.encode()).decode()}
+    release.kubectl("patch", "secret", f"techshop-{part}", "--patch", json.dumps({"data": data}))
+    shop = Shop(release.url)
+    shop.order(shop.products()[0]["id"])
+
+
+def test_a_full_volume_stops_one_member_and_no_order(release: Release) -> None:
+    shop = Shop(release.url)
+    order = shop.order(shop.products()[0]["id"])
+    pod = next(pod for pod in release.pods("mongodb") if pod != release.primary())
+    with faults.small_volume(release.namespace, pod) as fill:
+        eventually(lambda: release.states().get(pod) == "SECONDARY", seconds=180)
+        fill()
+        eventually(lambda: release.states().get(pod) not in ("PRIMARY", "SECONDARY"), seconds=180)
+        eventually(lambda: "No space left on device" in logs(release, pod, "mongod"), seconds=60)
+        shop.order(shop.products()[0]["id"])
+    eventually(lambda: release.states().get(pod) == "SECONDARY", seconds=240)
+    assert shop.read_order(order["id"])["id"] == order["id"]
