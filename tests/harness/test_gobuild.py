@@ -71,7 +71,6 @@ def test_staging_modules_become_their_published_versions(tmp_path, monkeypatch):
 
 
 def test_what_is_built_is_not_built_again(source, monkeypatch, tmp_path):
-    monkeypatch.setattr(gobuild, "_STORE", tmp_path / "store")
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
     made = []
 
@@ -87,11 +86,10 @@ def test_what_is_built_is_not_built_again(source, monkeypatch, tmp_path):
 
 
 def test_prune_removes_read_only_folders(tmp_path, monkeypatch):
-    private = tmp_path / "private"
+    private = tmp_path / "go-build"
     (private / "mod/a").mkdir(parents=True)
     (private / "mod/a/file").write_text("")
     (private / "mod/a").chmod(0o555)
-    monkeypatch.setattr(gobuild, "_PRIVATE", private)
     monkeypatch.setattr(paths, "CACHE", tmp_path)
     gobuild.prune()
     assert not private.exists()
@@ -99,12 +97,12 @@ def test_prune_removes_read_only_folders(tmp_path, monkeypatch):
 
 
 def test_caches_of_the_user_are_used(monkeypatch, tmp_path):
-    monkeypatch.setattr(gobuild, "_PRIVATE", tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
     monkeypatch.setenv("GOCACHE", "/theirs")
     monkeypatch.delenv("GOMODCACHE", raising=False)
     env = gobuild._environment(cgo=False)
     assert "GOCACHE" not in env
-    assert env["GOMODCACHE"] == str(tmp_path / "mod")
+    assert env["GOMODCACHE"] == str(tmp_path / "go-build/mod")
 
 
 def test_the_node_recipe_agrees_with_itself():
