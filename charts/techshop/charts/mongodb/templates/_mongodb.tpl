@@ -20,3 +20,8 @@ exec:
   command: [timeout, "4", bash, /scripts/hello.sh, 127.0.0.1, {{ . }}]
 timeoutSeconds: 5
 {{- end -}}
+
+{{/* What it can ask of a quota. */}}
+{{- define "mongodb.demand" -}}
+{{- include "common.demand" (dict "pods" .Values.replicaSet.replicas "containers" (list .Values.resources .Values.reconciler.resources) "size" .Values.persistence.size) -}}
+{{- end -}}

@@ -47,3 +47,12 @@
   value: {{ .Values.cluster.nodeTimeoutMillis | int | quote }}
 {{ include "common.memoryLimitEnv" "redis" }}
 {{- end -}}
+
+{{/* What it can ask of a quota. */}}
+{{- define "redis.demand" -}}
+{{- $containers := list .Values.resources -}}
+{{- if .Values.cluster.enabled -}}
+{{- $containers = append $containers .Values.reconciler.resources -}}
+{{- end -}}
+{{- include "common.demand" (dict "pods" (include "redis.pods" .) "containers" $containers "size" .Values.persistence.size) -}}
+{{- end -}}
