@@ -39,6 +39,15 @@ def down() -> None:
     install.down()
 
 
+@group.command()
+@click.option("--check", is_flag=True, help="Change nothing; fail when a file is not what the values files make.")
+def docs(check: bool) -> None:
+    """Make the chart's values.schema.json and README.md from the comments in its values files."""
+    from techshop import valuesdocs
+
+    valuesdocs.write(check=check)
+
+
 @group.group()
 def cluster() -> None:
     """Make, describe and delete the kind cluster."""

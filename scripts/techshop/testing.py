@@ -144,6 +144,7 @@ def _lint(layer: str, _options: Sequence[str]) -> Result:
         "mypy": [here / "mypy"],
         "shellcheck": [here / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *_scripts()],
         "yamllint": [here / "yamllint", "--strict", *_yaml()],
+        "docs": [sys.executable, "-m", "techshop.cli", "docs", "--check"],
     }
     if shutil.which("gofmt"):
         checks["gofmt"] = ["gofmt", "-d", *(path for path in _sources() if path.suffix == ".go")]

@@ -42,6 +42,7 @@ def template(
     kube: str = "1.36",
     helm: str = "helm",
     chart: Path = CHART,
+    cluster: Path | None = None,
 ) -> str:
     """Render the chart and return the manifests as text.
 
@@ -54,8 +55,11 @@ def template(
         kube: Kubernetes version.
         helm: "helm" or "helm3".
         chart: the chart's folder.
+        cluster: kubeconfig of the API server that ``lookup`` asks; None: there is no cluster.
     """
     arguments = [release, str(chart), "--namespace", namespace, "--kube-version", kube]
+    if cluster:
+        arguments += ["--dry-run=server", "--disable-openapi-validation", "--kubeconfig", str(cluster)]
     for file in files:
         arguments += ["--values", str(VALUES / f"{file}.yaml") if isinstance(file, str) else str(file)]
     if seed is not None:
@@ -110,9 +114,9 @@ def environment(request: pytest.FixtureRequest) -> str:
 def refused() -> Callable[..., str]:
     """Return a function that renders values which must be refused, and gives the sentence Helm prints."""
 
-    def check(**options: Any) -> str:
+    def check(*files: str | Path, **options: Any) -> str:
         with pytest.raises(Refused) as caught:
-            template(**options)
+            template(*files, **options)
         message = str(caught.value)
         for ugly in ("nil pointer", "goroutine", "runtime error", "interface conversion"):
             assert ugly not in message

@@ -44,6 +44,10 @@ def test_it_can_use_stores_outside_the_release() -> None:
         ({"redis.enabled": False}, "app.redis.url: redis.enabled is false"),
         ({"app.redis.url": "redis://r"}, "global.secrets.existing.redis: the storefront uses a redis outside"),
         ({"app.mongodb.uri": "mongodb://u:p@h/d"}, "/app/mongodb/uri"),
+        (
+            {"app.service": {"type": "LoadBalancer", "nodePort": 30080}},
+            "app.service.nodePort: a Service of the type LoadBalancer doesn't open port 30080",
+        ),
         ({"app.autoscaling": {"enabled": True, "minReplicas": 11}}, "app.autoscaling.minReplicas: 11 is more than"),
         (
             {"app.autoscaling.enabled": True, "app.verticalPodAutoscaler": {"enabled": True, "updateMode": "Recreate"}},

@@ -6,11 +6,24 @@ import pytest
 from conftest import CHART, objects, one, template
 
 
+@pytest.mark.parametrize("helm", ["helm", "helm3"])
 @pytest.mark.parametrize(
-    "typo", ["ap", "app.replicacount", "mongodb.persistance", "redis.cluster.shard", "app.image.tags", "networkpolicy"]
+    "typo",
+    [
+        "ap",
+        "app.replicacount",
+        "mongodb.persistance",
+        "redis.cluster.shard",
+        "app.image.tags",
+        "app.resources.requests.gpu",
+        "networkpolicy",
+        "global.secrets.existing.mongo",
+    ],
 )
-def test_an_unknown_key_is_an_error(refused, typo: str) -> None:
-    assert "additional properties" in refused(values={typo: {}})
+def test_an_unknown_key_is_an_error_that_names_it_and_its_place(refused, typo: str, helm: str) -> None:
+    *above, key = typo.split(".")
+    place = "/" + "/".join(above) if above else ""
+    assert f"at '{place}': additional properties '{key}' not allowed" in refused(values={typo: {}}, helm=helm)
 
 
 @pytest.mark.parametrize("part", ["app", "mongodb", "redis"])
@@ -70,17 +83,38 @@ def test_the_schema_describes_every_value_and_only_values_that_exist() -> None:
             if isinstance(value, dict) and value:
                 compare(known[key], value, f"{path}{key}.")
         for key in set(known) - set(values) - {"global", "common", "ephemeral-storage"}:
-            assert path in {".", ""} or not values, f"{path}{key} is in the schema but has no default"
+            pytest.fail(f"{path}{key} is in the schema but has no default")
 
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    compare(schema, defaults, "")
     for part in ("app", "mongodb", "redis"):
-        compare(
-            schema["properties"][part], yaml.safe_load((CHART / f"charts/{part}/values.yaml").read_text()), f"{part}."
-        )
+        defaults[part] = yaml.safe_load((CHART / f"charts/{part}/values.yaml").read_text())
+    compare(schema, defaults, "")
 
 
 @pytest.mark.parametrize("part", ["app", "mongodb", "redis"])
 @pytest.mark.parametrize("missing", [None, {"requests": None}, {"limits": None}, {"limits": {"memory": None}}])
 def test_a_container_without_requests_or_a_memory_limit_is_refused(refused, part: str, missing: dict | None) -> None:
-    assert f"{part}: a container needs resources.requests.cpu" in refused(values={f"{part}.resources": missing})
+    message = refused(values={f"{part}.resources": missing, "resourceQuota.enabled": True})
+    assert f"{part}.resources: a container needs requests.cpu, requests.memory and limits.memory" in message
+
+
+CONTAINERS = ["app.resources", "mongodb.resources", "mongodb.reconciler.resources", "redis.resources"]
+
+
+@pytest.mark.parametrize("key", CONTAINERS)
+@pytest.mark.parametrize(
+    ("resource", "wanted", "limit"),
+    [("memory", "2Gi", "2047Mi"), ("cpu", 1.5, "1499m"), ("memory", 1e9, "0.9G"), ("ephemeral-storage", "1Ki", "1k")],
+)
+def test_a_request_larger_than_its_limit_is_refused(refused, key, resource, wanted, limit) -> None:
+    amounts = {f"{key}.requests.{resource}": wanted, f"{key}.limits.{resource}": limit}
+    message = refused(values=amounts)
+    assert f"{key}.requests.{resource}: " in message
+    assert f"is more than the limit of {limit}" in message
+
+
+@pytest.mark.parametrize("key", CONTAINERS)
+@pytest.mark.parametrize(("wanted", "limit"), [("1Gi", "1024Mi"), ("1000m", 1), ("0.5", "500m"), (2, "2")])
+def test_a_request_equal_to_its_limit_is_taken(key: str, wanted: str | float, limit: str | float) -> None:
+    resource = "memory" if "i" in str(wanted) else "cpu"
+    template(values={f"{key}.requests.{resource}": wanted, f"{key}.limits.{resource}": limit})

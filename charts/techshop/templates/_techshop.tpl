@@ -24,3 +24,24 @@ matchLabels:
     - {protocol: TCP, port: {{ .port }}}
 {{- end -}}
 {{- end -}}
+
+{{/* What all parts together can ask of a quota, in thousandths; what one of them leaves open is left out. */}}
+{{- define "techshop.demand" -}}
+{{- $demands := list -}}
+{{- range $part, $chart := .Subcharts -}}
+{{- if ne $chart.Chart.Type "library" -}}
+{{- $demands = append $demands (include (printf "%s.demand" $part) $chart | fromYaml) -}}
+{{- end -}}
+{{- end -}}
+{{- range $resource, $_ := first $demands }}
+{{- $sum := 0.0 }}
+{{- $open := false }}
+{{- range $demands }}
+{{- $open = or $open (not (hasKey . $resource)) }}
+{{- $sum = addf $sum (get . $resource) }}
+{{- end }}
+{{- if not $open }}
+{{ $resource }}: {{ printf "%.0f" $sum | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}

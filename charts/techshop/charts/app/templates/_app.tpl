@@ -45,3 +45,9 @@
 {{ include "common.secretEnv" (dict "ctx" . "name" "REDIS_PASSWORD" "part" "redis" "key" "app-password") }}
 {{ include "common.secretEnv" (dict "ctx" . "name" "JWT_SECRET" "part" "app" "key" "jwt-secret") }}
 {{- end -}}
+
+{{/* What it can ask of a quota: its most pods, one more in a rollout, and the pod of `helm test`. */}}
+{{- define "app.demand" -}}
+{{- $pods := ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled -}}
+{{- include "common.demand" (dict "pods" (add $pods 2) "containers" (list .Values.resources)) -}}
+{{- end -}}

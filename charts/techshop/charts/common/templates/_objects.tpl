@@ -24,6 +24,7 @@ spec:
 {{/* The volume claim of a StatefulSet, called "data". */}}
 {{- define "common.volumeClaim" -}}
 {{- $class := .Values.persistence.storageClass | default .Values.global.storageClass -}}
+{{- include "common.sameVolumes" (dict "ctx" . "class" $class) -}}
 - apiVersion: v1
   kind: PersistentVolumeClaim
   metadata:
@@ -38,4 +39,26 @@ spec:
     resources:
       requests:
         storage: {{ .Values.persistence.size | quote }}
+{{- end -}}
+
+{{/* Refuse to change the volumes of a StatefulSet that runs already, which can't be done: dict "ctx" $ "class" STORAGECLASS. */}}
+{{- define "common.sameVolumes" -}}
+{{- $name := include "common.fullname" .ctx -}}
+{{- $namespace := .ctx.Release.Namespace -}}
+{{- $persistence := printf "%s.persistence" .ctx.Chart.Name -}}
+{{- $wanted := .ctx.Values.persistence.size -}}
+{{- $running := (lookup "apps/v1" "StatefulSet" $namespace $name).spec | default dict -}}
+{{- range $running.volumeClaimTemplates -}}
+{{- $class := .spec.storageClassName | default "" -}}
+{{- $size := .spec.resources.requests.storage -}}
+{{- if ne $class $.class -}}
+{{- fail (printf "%s.storageClass: the volumes of this release have the class %q, which nothing can change to %q; keep it, or restore a backup into a new release" $persistence $class $.class) -}}
+{{- end -}}
+{{- $difference := subf (include "common.milli" $wanted) (include "common.milli" $size) -}}
+{{- if lt $difference 0.0 -}}
+{{- fail (printf "%s.size: the volumes of this release have %s, and none can shrink to %v; write %s" $persistence $size $wanted $size) -}}
+{{- else if gt $difference 0.0 -}}
+{{- fail (printf "%[1]s.size: the volumes of this release have %[2]s, and a StatefulSet can't change that to %[3]v; write %[2]s, or grow them by hand (their class must allow it): `kubectl -n %[4]s patch pvc data-%[5]s-N -p '{\"spec\":{\"resources\":{\"requests\":{\"storage\":\"%[3]v\"}}}}'` for each pod N, then `kubectl -n %[4]s delete statefulset %[5]s --cascade=orphan`, which leaves the pods alone, then upgrade again" $persistence $size $wanted $namespace $name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}

@@ -69,17 +69,11 @@ securityContext:
 {{- end -}}
 {{- end -}}
 
-{{/* What every container has in common: dict "ctx" $ "image" IMAGE "resources" RESOURCES. */}}
+{{/* What every container has in common: dict "ctx" $ "image" IMAGE "resources" RESOURCES and, where they are not the part's, their key "at". */}}
 {{- define "common.container" -}}
-{{- $requests := (.resources | default dict).requests | default dict -}}
-{{- $limits := (.resources | default dict).limits | default dict -}}
-{{- if not (and $requests.cpu $requests.memory $limits.memory) -}}
-{{- fail (printf "%s: a container needs resources.requests.cpu, resources.requests.memory and resources.limits.memory; write all three" .ctx.Chart.Name) -}}
-{{- end -}}
 image: {{ include "common.image" . }}
 imagePullPolicy: {{ .image.pullPolicy }}
-resources:
-  {{- toYaml .resources | nindent 2 }}
+{{ include "common.resources" (dict "resources" .resources "at" (.at | default (printf "%s.resources" .ctx.Chart.Name))) }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true

@@ -11,6 +11,7 @@ value comes from the seed or, without one, from chance; chance needs a cluster t
 {{- define "common.secret" -}}
 {{- $secrets := .ctx.Values.global.secrets -}}
 {{- $name := include "common.fullname" .ctx -}}
+{{- include "common.checkSecret" (dict "ctx" .ctx "part" .ctx.Chart.Name "keys" (keys .lengths)) -}}
 {{- $live := .ctx.Capabilities.APIVersions.Has "v1/Secret" -}}
 {{- if and (not (get $secrets.existing .ctx.Chart.Name)) (or $live $secrets.seed) -}}
 {{- $kept := (lookup "v1" "Secret" .ctx.Release.Namespace $name).data | default dict -}}
@@ -36,4 +37,15 @@ data:
     secretKeyRef:
       name: {{ include "common.secretName" . }}
       key: {{ .key }}
+{{- end -}}
+
+{{/* Refuse a Secret of the user's own that is there but lacks a key: dict "ctx" $ "part" NAME "keys" (list KEY ...). */}}
+{{- define "common.checkSecret" -}}
+{{- $name := get .ctx.Values.global.secrets.existing .part -}}
+{{- $data := (lookup "v1" "Secret" .ctx.Release.Namespace ($name | default "none")).data | default dict -}}
+{{- range $key := sortAlpha .keys -}}
+{{- if and $name $data (not (get $data $key)) -}}
+{{- fail (printf "global.secrets.existing.%s: the Secret %s has no %s, without which pods can't start; add it, or name another Secret" $.part $name $key) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}

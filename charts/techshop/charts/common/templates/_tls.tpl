@@ -55,7 +55,7 @@ and the store would have no majority half way.
 {{- $running := lookup "apps/v1" "StatefulSet" .Release.Namespace $name -}}
 {{- with $running -}}
 {{- $before := false -}}
-{{- range .spec.template.spec.volumes -}}
+{{- range dig "spec" "template" "spec" "volumes" list . -}}
 {{- if eq .name "tls" -}}{{- $before = true -}}{{- end -}}
 {{- end -}}
 {{- if ne $before $.Values.global.tls.enabled -}}

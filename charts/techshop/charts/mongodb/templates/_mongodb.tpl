@@ -51,3 +51,8 @@ exec:
   command: [timeout, "4", bash, /scripts/hello.sh, 127.0.0.1, {{ . }}]
 timeoutSeconds: 5
 {{- end -}}
+
+{{/* What it can ask of a quota. */}}
+{{- define "mongodb.demand" -}}
+{{- include "common.storeDemand" (dict "ctx" . "pods" .Values.replicaSet.replicas) -}}
+{{- end -}}

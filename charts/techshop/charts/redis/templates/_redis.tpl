@@ -75,3 +75,8 @@ timeoutSeconds: 5
   value: {{ .Values.cluster.nodeTimeoutMillis | int | quote }}
 {{ include "common.memoryLimitEnv" "redis" }}
 {{- end -}}
+
+{{/* What it can ask of a quota. */}}
+{{- define "redis.demand" -}}
+{{- include "common.storeDemand" (dict "ctx" . "pods" (include "redis.pods" .)) -}}
+{{- end -}}
