@@ -90,6 +90,12 @@ class Release:
         found = self.kubectl("get", "pods", "-l", f"app.kubernetes.io/component={part}", "-o", "name").split()
         return sorted((name.removeprefix("pod/") for name in found), reverse=True)
 
+    def restarts(self, pod: str) -> int:
+        """Return how often a pod's containers were started again."""
+        status = self.get("pod", pod)["status"]
+        started = [*status.get("initContainerStatuses", []), *status["containerStatuses"]]
+        return sum(container["restartCount"] for container in started)
+
     def ready(self, part: str, timeout: int = 300) -> None:
         """Wait until all pods of a part are ready."""
         kind = "deployment" if part == "app" else "statefulset"

@@ -119,13 +119,8 @@ def test_tls_can_not_be_switched_off_while_the_stores_run(release: Release) -> N
 
 
 def uids(release: Release, part: str) -> dict[str, tuple[str, int]]:
-    """Return of each pod who it is, and how often its containers were restarted."""
-    found = {}
-    for name in release.pods(part):
-        pod = release.get("pod", name)
-        statuses = [*pod["status"]["initContainerStatuses"], *pod["status"]["containerStatuses"]]
-        found[name] = (pod["metadata"]["uid"], sum(status["restartCount"] for status in statuses))
-    return found
+    """Return of each pod who it is, and how often its containers were started again."""
+    return {pod: (release.get("pod", pod)["metadata"]["uid"], release.restarts(pod)) for pod in release.pods(part)}
 
 
 def taken(release: Release, pod: str) -> bool:
