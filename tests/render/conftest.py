@@ -24,10 +24,14 @@ class Refused(Exception):
     """Helm refused the values; the text is what the user reads."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that stores renders anew."""
+    parser.addoption("--update-goldens", action="store_true", help="store what is rendered now in tests/golden")
+
+
 @cache
-def _template(arguments: tuple[str, ...], helm: str) -> str:
-    command = [str(paths.BIN / helm), "template", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _helm(arguments: tuple[str, ...], helm: str) -> str:
+    done = subprocess.run([str(paths.BIN / helm), *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refused(done.stderr)
     return done.stdout
@@ -57,16 +61,28 @@ def template(
         chart: the chart's folder.
         cluster: kubeconfig of the API server that ``lookup`` asks; None: there is no cluster.
     """
-    arguments = [release, str(chart), "--namespace", namespace, "--kube-version", kube]
+    arguments = ["template", release, str(chart), "--namespace", namespace, "--kube-version", kube]
     if cluster:
         arguments += ["--dry-run=server", "--disable-openapi-validation", "--kubeconfig", str(cluster)]
-    for file in files:
-        arguments += ["--values", str(VALUES / f"{file}.yaml") if isinstance(file, str) else str(file)]
     if seed is not None:
         arguments += ["--set", f"global.secrets.seed={seed}"]
+    return _helm((*arguments, *_given(files, values)), helm)
+
+
+def notes(*files: str | Path, values: dict[str, Any] | None = None) -> str:
+    """Return what Helm prints after an install."""
+    arguments = ("install", "techshop", str(CHART), "--namespace", "shop", "--dry-run=client", *_given(files, values))
+    return _helm(arguments, "helm").split("\nNOTES:\n")[1]
+
+
+def _given(files: Sequence[str | Path], values: dict[str, Any] | None) -> list[str]:
+    """Return the arguments that give Helm these values."""
+    given = []
+    for file in files:
+        given += ["--values", str(VALUES / f"{file}.yaml") if isinstance(file, str) else str(file)]
     for key, value in (values or {}).items():
-        arguments += ["--set-json", f"{key}={json.dumps(value)}"]
-    return _template(tuple(arguments), helm)
+        given += ["--set-json", f"{key}={json.dumps(value)}"]
+    return given
 
 
 def objects(*files: str | Path, **options: Any) -> list[Object]:
@@ -108,6 +124,12 @@ def containers(pod: Object) -> list[Object]:
 def environment(request: pytest.FixtureRequest) -> str:
     """Each of the environments in turn."""
     return str(request.param)
+
+
+@pytest.fixture
+def update_goldens(request: pytest.FixtureRequest) -> bool:
+    """Say whether stored renders are to be made anew."""
+    return bool(request.config.getoption("--update-goldens"))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_unsupported_kubernetes_is_refused(refused, kube: str) -> None:
 
 def test_same_values_give_same_bytes(environment: str) -> None:
     first = template(environment)
-    template.__globals__["_template"].cache_clear()
+    template.__globals__["_helm"].cache_clear()
     assert template(environment) == first
 
 

@@ -1,0 +1,28 @@
+{{/* What these values risk in production, one line each, with the value that ends it. */}}
+{{- define "techshop.risks" -}}
+{{- $app := .Values.app -}}
+{{- if $app.enabled }}
+{{- $fewest := ternary "autoscaling.minReplicas" "replicaCount" $app.autoscaling.enabled }}
+{{- if lt (ternary $app.autoscaling.minReplicas $app.replicaCount $app.autoscaling.enabled | int) 2 }}
+- The storefront may have one pod: its loss is seen by customers (app.{{ $fewest }}: 2)
+{{- end }}
+{{- if ne $app.service.type "ClusterIP" }}
+- The Service answers in plain HTTP to whoever reaches it, and logins can be read on the way: put TLS in front of it
+{{- end }}
+{{- if and (hasPrefix "mongodb://" $app.mongodb.uri) (not (regexMatch "[?&](tls|ssl)=true(&|$)" $app.mongodb.uri)) }}
+- The MongoDB outside is reached without TLS (app.mongodb.uri: add tls=true)
+{{- end }}
+{{- if hasPrefix "redis://" $app.redis.url }}
+- The Redis outside is reached without TLS, its password included (app.redis.url: rediss://...)
+{{- end }}
+{{- end }}
+{{- if and .Values.mongodb.enabled (eq (int .Values.mongodb.replicaSet.replicas) 1) }}
+- MongoDB has one member: its loss stops the shop (mongodb.replicaSet.replicas: 3)
+{{- end }}
+{{- if and .Values.redis.enabled (not .Values.redis.cluster.enabled) }}
+- Redis is one node: its loss stops carts and sessions (redis.cluster.enabled: true)
+{{- end }}
+{{- if not .Values.networkPolicy.enabled }}
+- Any pod of the cluster can reach this release's (networkPolicy.enabled: true)
+{{- end }}
+{{- end -}}
