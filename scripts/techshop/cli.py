@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -125,6 +126,72 @@ def tools_install(names: tuple[str, ...]) -> None:
     tools.install(names or None)
     for name in names or tools.pinned():
         ui.say(tools.described(name))
+
+
+@group.group("release")
+def release() -> None:
+    """Publish the chart: what the release workflow runs."""
+
+
+@release.command("tag")
+def release_tag() -> None:
+    """Print the name of this version's release."""
+    from techshop import publish
+
+    print(publish.tag())
+
+
+@release.command("notes")
+def release_notes() -> None:
+    """Print what the changelog says of this version."""
+    from techshop import publish
+
+    print(publish.notes())
+
+
+@release.command("sbom")
+def release_sbom() -> None:
+    """Print the chart's bill of materials in CycloneDX."""
+    import json
+
+    from techshop import publish
+
+    print(json.dumps(publish.bill(), indent=2))
+
+
+@release.command("image")
+def release_image() -> None:
+    """Print the storefront's image, as the chart names it."""
+    from techshop import images
+
+    print(images.references(False)["app.image"])
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@release.command("package")
+@click.argument("folder", type=_FOLDER)
+@click.option("--keyring", type=_FILE, required=True, help="The secret key, as `gpg --export-secret-keys` writes it.")
+@click.option("--key", required=True, help="Part of the key's user name.")
+@click.option("--passphrase-file", type=_FILE, help="The key's passphrase.")
+def release_package(folder: Path, keyring: Path, key: str, passphrase_file: Path | None) -> None:
+    """Package and sign the chart into FOLDER, and print the package's path."""
+    from techshop import publish
+
+    print(publish.package(folder, keyring, key, passphrase_file))
+
+
+@release.command("index")
+@click.argument("folder", type=_FOLDER)
+@click.option("--downloads", required=True, help="Address under which each release's files are.")
+@click.option("--previous", type=_FILE, help="The index of the versions before.")
+def release_index(folder: Path, downloads: str, previous: Path | None) -> None:
+    """Index the package in FOLDER, and print the index's path."""
+    from techshop import publish
+
+    print(publish.index(folder, downloads, previous))
 
 
 @group.command("test", context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -144,6 +144,8 @@ def _lint(layer: str, _options: Sequence[str]) -> Result:
         "mypy": [here / "mypy"],
         "shellcheck": [here / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *_scripts()],
         "yamllint": [here / "yamllint", "--strict", *_yaml()],
+        "yamale": [here / "yamale", "--schema", ".github/chart-schema.yaml", "charts/techshop/Chart.yaml"],
+        "zizmor": [here / "zizmor", "--offline", "--quiet", "--pedantic", ".github"],
         "docs": [sys.executable, "-m", "techshop.cli", "docs", "--check"],
     }
     if shutil.which("gofmt"):
@@ -195,6 +197,7 @@ _TOOLS: dict[str, list[str]] = {
     "harness": [],
     "scripts": [],
     "render": ["helm", "helm3", "kubeconform"],
+    "publish": ["helm", "helm3", "registry"],
     "rules": ["helm", "promtool"],
     "cluster": ["helm", "kubectl", "kind"],
 }
@@ -207,6 +210,7 @@ LAYERS: dict[str, Callable[[str, Sequence[str]], Result]] = {
     "harness": _pytest,
     "scripts": _pytest,
     "render": _pytest,
+    "publish": _pytest,
     "rules": _pytest,
     "cluster": _pytest,
 }

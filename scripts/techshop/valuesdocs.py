@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from techshop import helm, paths, ui
+from techshop import helm, paths, publish, ui
 from techshop.errors import Failure
 
 Schema = dict[str, Any]
@@ -39,7 +39,7 @@ class Part:
 
 
 def write(*, check: bool) -> None:
-    """Write ``values.schema.json`` and ``README.md`` of the chart.
+    """Write what the chart has that is made from other files: schema, README and annotations.
 
     Args:
         check: write nothing, and fail instead.
@@ -47,12 +47,12 @@ def write(*, check: bool) -> None:
     Raises:
         Failure: a value has no description or an unclear type, or, with ``check``, a file is out of date.
     """
-    for path, text in made(helm.CHART).items():
+    for path, text in (made(helm.CHART) | publish.annotated()).items():
         if path.exists() and path.read_text() == text:
             continue
         name = path.relative_to(paths.ROOT)
         if check:
-            raise Failure(f"{name} is not what the values files make", "Run `.venv/bin/techshop docs` and commit it.")
+            raise Failure(f"{name} is not what its sources make", "Run `.venv/bin/techshop docs` and commit it.")
         path.write_text(text)
         ui.say(f"wrote {name}")
 
