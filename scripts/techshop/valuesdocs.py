@@ -136,13 +136,32 @@ def _schema(parts: list[Part], definitions: dict[str, Schema]) -> Schema:
             "type": "object",
             "description": part.title,
             "properties": part.properties | {"global": seen_by_parts},
+            **_whole("global", part.defaults),
         }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Values of the TechShop Cloud chart",
-        **_closed({"type": "object", "properties": properties}),
+        **_closed({"type": "object", "properties": properties, **_whole("common", parts[0].defaults)}),
         "$defs": {name: _closed(definition) for name, definition in definitions.items()},
     }
+
+
+def _whole(mark: str, defaults: dict[str, Any]) -> Schema:
+    """Refuse that a null takes a default away which templates can't do without.
+
+    Args:
+        mark: a key that is there only once Helm has put values and defaults together; before that, as in an editor or
+            for a part that isn't installed, nothing needs to be complete.
+        defaults: the values of a chart.
+    """
+    return {"if": {"required": [mark]}, "then": _needs(defaults)}
+
+
+def _needs(defaults: dict[str, Any]) -> Schema:
+    needed = {key: value for key, value in defaults.items() if value not in (None, "", [], {})}
+    # Which amounts of its resources a container needs, the template says: common.resources.
+    maps = {key: _needs(value) for key, value in needed.items() if isinstance(value, dict) and key != "resources"}
+    return {"required": list(needed)} | ({"properties": maps} if maps else {})
 
 
 def _closed(schema: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
@@ -151,7 +170,7 @@ def _closed(schema: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
         return [_closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {key: value if key == "default" else _closed(value) for key, value in schema.items()}
+    closed = {key: value if key in {"default", "then"} else _closed(value) for key, value in schema.items()}
     if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
         closed["additionalProperties"] = False
     return closed

@@ -83,6 +83,13 @@ def test_a_map_takes_only_the_keys_it_has_unless_it_says_otherwise(chart) -> Non
     assert schema_of(laid)["open"]["additionalProperties"] is True
 
 
+def test_a_default_that_is_not_empty_is_needed_once_helm_has_put_values_and_defaults_together(chart) -> None:
+    laid = chart("# -- A\na: false\n# -- B\nb: ''\nvolume: {size: 1Gi}\n")
+    part = json.loads(valuesdocs.made(laid)[laid / "values.schema.json"])["properties"]["part"]
+    assert part["if"] == {"required": ["global"]}
+    assert part["then"] == {"required": ["a", "volume"], "properties": {"volume": {"required": ["size"]}}}
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [

@@ -72,9 +72,9 @@ def test_another_storage_class_for_a_running_store_is_refused(cluster, refused, 
 
 @pytest.mark.parametrize("part", SIZES)
 @pytest.mark.parametrize("has", [None, "fast"])
-def test_the_same_volumes_written_differently_are_taken(cluster, part: str, has: str | None) -> None:
-    megabytes = f"{int(SIZES[part][0]) * 1024}Mi"
-    running = cluster(stateful_set(part, megabytes, has))
+@pytest.mark.parametrize("form", ["{}", "{}000m", "{:.12e}", "{}e0"])
+def test_the_same_volumes_written_differently_are_taken(cluster, part: str, has: str | None, form: str) -> None:
+    running = cluster(stateful_set(part, form.format(int(SIZES[part][0]) * 2**30), has))
     rendered = objects(cluster=running, helm="helm3", values={f"{part}.persistence.storageClass": has or ""})
     claim = one(rendered, "StatefulSet", f"-{part}")["spec"]["volumeClaimTemplates"][0]
     assert claim["spec"]["resources"]["requests"]["storage"] == SIZES[part]

@@ -9,10 +9,11 @@
 {{- if ne $app.service.type "ClusterIP" }}
 - The Service answers in plain HTTP to whoever reaches it, and logins can be read on the way: put TLS in front of it
 {{- end }}
-{{- if and (hasPrefix "mongodb://" $app.mongodb.uri) (not (regexMatch "[?&](tls|ssl)=true(&|$)" $app.mongodb.uri)) }}
+{{- $mongodb := $app.mongodb.uri | default "" }}
+{{- if and (hasPrefix "mongodb://" $mongodb) (not (regexMatch "[?&](tls|ssl)=true(&|$)" $mongodb)) }}
 - The MongoDB outside is reached without TLS (app.mongodb.uri: add tls=true)
 {{- end }}
-{{- if hasPrefix "redis://" $app.redis.url }}
+{{- if $app.redis.url | default "" | hasPrefix "redis://" }}
 - The Redis outside is reached without TLS, its password included (app.redis.url: rediss://...)
 {{- end }}
 {{- end }}

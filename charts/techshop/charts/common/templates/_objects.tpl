@@ -23,7 +23,7 @@ spec:
 
 {{/* The volume claim of a StatefulSet, called "data". */}}
 {{- define "common.volumeClaim" -}}
-{{- $class := .Values.persistence.storageClass | default .Values.global.storageClass -}}
+{{- $class := .Values.persistence.storageClass | default .Values.global.storageClass | default "" -}}
 {{- include "common.sameVolumes" (dict "ctx" . "class" $class) -}}
 - apiVersion: v1
   kind: PersistentVolumeClaim

@@ -1,7 +1,7 @@
-{{/* A quantity in thousandths, without a unit: 250m is 250, 1Ki is 1024000. */}}
+{{/* A quantity in thousandths, without a unit: 250m is 250, 1Ki is 1024000; the cluster may answer 1e9 where 1G was written. */}}
 {{- define "common.milli" -}}
 {{- $text := ternary (printf "%f" .) (toString .) (kindIs "float64" .) -}}
-{{- $number := regexFind "^[0-9.]+" $text -}}
+{{- $number := regexFind "^[0-9.]+([eE][+-]?[0-9]+)?" $text -}}
 {{- $factors := dict "m" 1.0 "" 1e3 "k" 1e6 "M" 1e9 "G" 1e12 "T" 1e15 "P" 1e18 "E" 1e21 "Ki" 1024e3 "Mi" 1048576e3 "Gi" 1073741824e3 "Ti" 1099511627776e3 "Pi" 1125899906842624e3 "Ei" 1152921504606846976e3 -}}
 {{- printf "%.0f" (mulf $number (get $factors (trimPrefix $number $text))) -}}
 {{- end -}}

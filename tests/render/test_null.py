@@ -1,0 +1,44 @@
+"""A null takes a default away: what the chart can't do without is refused in a sentence, the rest is as if empty."""
+
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from conftest import CHART, template
+
+
+def keys(defaults: dict, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every key below these defaults, and its default."""
+    for key, default in defaults.items():
+        yield f"{path}{key}", default
+        if isinstance(default, dict):
+            yield from keys(default, f"{path}{key}.")
+
+
+DEFAULTS = list(keys(yaml.safe_load((CHART / "values.yaml").read_text())))
+for part in ("app", "mongodb", "redis"):
+    DEFAULTS += keys(yaml.safe_load((CHART / f"charts/{part}/values.yaml").read_text()), f"{part}.")
+EMPTY = [path for path, default in DEFAULTS if default in (None, "", {}, [])]
+CPU_LIMITS = [path for path, _ in DEFAULTS if path.endswith("limits.cpu")]
+AMOUNTS = [path for path, _ in DEFAULTS if ".resources." in path]  # test_values.py takes these away
+NEEDED = [path for path, _ in DEFAULTS if path not in EMPTY + AMOUNTS]
+
+
+@pytest.mark.parametrize("helm", ["helm", "helm3"])
+@pytest.mark.parametrize("path", EMPTY)
+def test_an_empty_default_may_be_taken_away(path: str, helm: str) -> None:
+    on = {"resourceQuota.enabled": True}
+    assert template(values=on | {path: None}, helm=helm) == template(values=on, helm=helm)
+
+
+@pytest.mark.parametrize("path", CPU_LIMITS)
+def test_a_limit_of_cpu_may_be_taken_away(path: str) -> None:
+    assert template(values={path: None}) != template()
+
+
+@pytest.mark.parametrize("helm", ["helm", "helm3"])
+@pytest.mark.parametrize("path", NEEDED)
+def test_what_is_needed_is_missed_in_a_sentence(refused, path: str, helm: str) -> None:
+    *above, key = path.split(".")
+    place = "".join(f"/{name}" for name in above)
+    assert f"at '{place}': missing property '{key}'" in refused(values={path: None}, seed=None, helm=helm)
