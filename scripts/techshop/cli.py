@@ -41,7 +41,7 @@ def down() -> None:
 
 
 @group.command()
-@click.option("--check", is_flag=True, help="Change nothing; fail when a file is not what the values files make.")
+@click.option("--check", is_flag=True, help="Change nothing; fail when a file is not what its sources make.")
 def docs(check: bool) -> None:
     """Make the chart's values.schema.json and README.md from the comments in its values files."""
     from techshop import valuesdocs

@@ -4,7 +4,7 @@ The release workflow and the tests of publishing go through the same functions.
 """
 
 import re
-import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +52,11 @@ def package(folder: Path, keyring: Path, key: str, passphrase: Path | None = Non
     if passphrase:
         signing += ["--passphrase-file", str(passphrase)]
     advice = "The keyring is what `gpg --export-secret-keys KEY` writes, not armoured; KEY is part of its user name."
-    shell.run(paths.BIN / program, "package", helm.CHART, "--destination", folder, *signing, advice=advice)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:  # a package that can't be signed is none
+        shell.run(paths.BIN / program, "package", helm.CHART, "--destination", scratch, *signing, advice=advice)
+        for file in Path(scratch).iterdir():
+            file.replace(folder / file.name)
     return folder / f"{tag()}.tgz"
 
 
@@ -119,12 +123,14 @@ def annotated() -> dict[Path, str]:
 
 def _annotation(text: str, name: str, items: list[dict[str, str]]) -> str:
     """Put ``items`` in place of what stands under the annotation."""
-    dumped = yaml.safe_dump(items, sort_keys=False, allow_unicode=True, width=sys.maxsize)
+    dumped = yaml.safe_dump(items, sort_keys=False, allow_unicode=True, width=110)
     block = re.compile(rf"^  artifacthub\.io/{name}: \|\n(    .*\n)+", re.MULTILINE)
     new = f"  artifacthub.io/{name}: |\n{textwrap.indent(dumped, '    ')}"
     text, count = block.subn(lambda _: new, text)
     if count != 1:
-        raise Failure(f"Chart.yaml has no artifacthub.io/{name}", f"Write `artifacthub.io/{name}: |` and any line under it.")
+        raise Failure(
+            f"Chart.yaml has no artifacthub.io/{name}", f"Write `artifacthub.io/{name}: |` and any line under it."
+        )
     return text
 
 
