@@ -147,7 +147,7 @@ def test_application_accounts_of_redis_are_least_privilege() -> None:
     assert "-@all" in lines["exporter"]
 
 
-@pytest.mark.parametrize("size", ["big", "-1Gi", "1 Gi"])
+@pytest.mark.parametrize("size", ["big", "-1Gi", "1 Gi", -1])
 def test_a_volume_size_that_is_none_is_refused(refused, size: str) -> None:
     assert "/mongodb/persistence/size" in refused(values={"mongodb.persistence.size": size})
 
