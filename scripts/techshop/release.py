@@ -151,8 +151,16 @@ class Release:
         return {}
 
     def primary(self) -> str | None:
-        """Return the name of the primary's pod, or None while there is none."""
-        return next((name for name, state in self.states().items() if state == "PRIMARY"), None)
+        """Return the name of the pod that says it is the primary, or None while there is none."""
+        for pod in self.pods("mongodb"):
+            try:
+                command = ("exec", pod, "-c", "reconciler", "--", "bash", "/scripts/hello.sh", "127.0.0.1")
+                said = self.kubectl(*command, timeout=10)
+            except Failure:
+                continue
+            if "isWritablePrimary\n+" in said:
+                return pod
+        return None
 
     def nodes(self) -> list["Node"]:
         """Return the nodes of Redis as node 0 knows them."""

@@ -77,7 +77,7 @@ class Ledger:
 
     url: str
     customers: int = 2
-    pause: float = 0.05
+    pause: float = 0.1
     placed: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     #: Longest time in seconds between two orders acknowledged to the same customer.

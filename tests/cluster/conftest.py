@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ RESTRICTED = {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
 
 
 @pytest.fixture(scope="session")
-def prepared() -> None:
-    """Make the tools, the cluster and the images ready; what is there already is used."""
+def prepared() -> Iterator[None]:
+    """Make the tools, the cluster and the images ready, what is there already is used; take away what tests leave."""
     tools.install(["helm", "helm3", "kubectl", "kind"])
     engine.ensure()
     cluster.create(default=3)
     images.build()
     images.load()
+    yield
+    _delete_releases()
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def make_release(
     request: pytest.FixtureRequest, kube_cluster: Cluster, namespace_factory: Callable[..., Any]
 ) -> Callable[..., Release]:
     """Return a function that installs the chart into a fresh namespace, which is gone after the module."""
-    _delete_leftovers()
+    _delete_releases()
 
     def make(*files: str, helm: int = 4, before: Callable[[str], None] | None = None, **values: Any) -> Release:
         namespace = f"test-{Path(request.node.name).stem.removeprefix('test_').replace('_', '-')}-{int(time.time())}"
@@ -51,15 +53,34 @@ def make_release(
     return make
 
 
+@pytest.fixture(scope="module")
+def prod(request: pytest.FixtureRequest, prepared: None) -> Release:
+    """The production environment. Modules that follow each other use the same, and leave it well."""
+    release = request.session.stash.get(_PROD, None)
+    there = release is not None and release.namespace in _namespaces()
+    if not there:
+        _delete_releases()
+        release = Release(f"test-prod-{int(time.time())}", ("prod", "ci"))
+    request.node.stash[_RELEASE] = request.session.stash[_PROD] = release
+    if not there:
+        release.upgrade()
+    return release
+
+
 _RELEASE = pytest.StashKey[Release]()
+_PROD = pytest.StashKey[Release]()
 
 
-def _delete_leftovers() -> None:
-    """Delete the namespaces of a run that was killed."""
+def _namespaces() -> list[str]:
     found = helm.kubectl("get", "namespaces", "-o", "name").split()
-    left = [name for name in found if name.startswith("namespace/test-")]
+    return [name.removeprefix("namespace/") for name in found]
+
+
+def _delete_releases() -> None:
+    """Delete what other modules left, or a run that was killed: this machine holds one release at a time."""
+    left = [name for name in _namespaces() if name.startswith("test-")]
     if left:
-        helm.kubectl("delete", *left, "--timeout=180s", timeout=200)
+        helm.kubectl("delete", "namespace", *left, "--timeout=300s", timeout=320)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import runbooks
@@ -22,8 +22,8 @@ def writer(release: Release, part: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def release(make_release: Callable[..., Release]) -> Release:
-    return make_release("prod", "ci")
+def release(prod: Release) -> Release:
+    return prod
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Callable
 
 import pytest
 from conftest import eventually
@@ -13,8 +12,8 @@ from techshop.shop import Shop
 
 
 @pytest.fixture(scope="module")
-def release(make_release: Callable[..., Release]) -> Release:
-    return make_release("prod", "ci")
+def release(prod: Release) -> Release:
+    return prod
 
 
 def logs(release: Release, pod: str, container: str = "reconciler") -> str:

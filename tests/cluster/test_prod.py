@@ -1,6 +1,6 @@
 """The production environment: a replica set of three and a Redis Cluster of six, under customers who keep ordering."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from conftest import eventually
@@ -11,8 +11,8 @@ from techshop.shop import Ledger, Shop
 
 
 @pytest.fixture(scope="module")
-def release(make_release: Callable[..., Release]) -> Release:
-    return make_release("prod", "ci")
+def release(prod: Release) -> Release:
+    return prod
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ VALUES = paths.ROOT / "values"
 SEED = "a-seed-for-tests-0123456789abcdef"
 ENVIRONMENTS = ("dev", "staging", "prod")
 
+PARTS = sorted(path.parent.name for path in CHART.glob("charts/*/values.yaml"))
+
 Object = dict[str, Any]
 
 
@@ -89,6 +91,14 @@ def objects(*files: str | Path, **options: Any) -> list[Object]:
     """Render the chart and return its objects."""
     loaded = yaml.load_all(template(*files, **options), Loader=yaml.CSafeLoader)
     return [item for item in loaded if item]
+
+
+def defaults() -> dict[str, Any]:
+    """Return every value's default, each part's under its name."""
+    files = {part: CHART / f"charts/{part}/values.yaml" for part in PARTS}
+    return yaml.safe_load((CHART / "values.yaml").read_text()) | {
+        part: yaml.safe_load(file.read_text()) for part, file in files.items()
+    }
 
 
 def one(rendered: Sequence[Object], kind: str, suffix: str = "") -> Object:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CHART, ENVIRONMENTS, VALUES, notes, objects
+from conftest import CHART, ENVIRONMENTS, VALUES, defaults, notes, objects
 
 from techshop import paths
 
@@ -54,10 +54,6 @@ def test_every_stored_render_has_its_values_file() -> None:
     "file", [VALUES / f"{name}.yaml" for name in ENVIRONMENTS] + EXAMPLES, ids=lambda file: file.stem
 )
 def test_a_values_file_sets_nothing_that_is_the_default(file: Path) -> None:
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    for part in ("app", "mongodb", "redis"):
-        defaults[part] = yaml.safe_load((CHART / f"charts/{part}/values.yaml").read_text())
-
     def compare_maps(values: dict, default: dict, path: str) -> None:
         for key, value in values.items():
             if isinstance(value, dict):
@@ -65,4 +61,4 @@ def test_a_values_file_sets_nothing_that_is_the_default(file: Path) -> None:
             else:
                 assert value != default.get(key), f"{path}{key} is {value!r} without this file too"
 
-    compare_maps(yaml.safe_load(file.read_text()), defaults, "")
+    compare_maps(yaml.safe_load(file.read_text()), defaults(), "")

@@ -3,32 +3,28 @@
 from collections.abc import Iterator
 
 import pytest
-import yaml
-from conftest import CHART, template
+from conftest import PARTS, defaults, template
 
 
-def keys(defaults: dict, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield every key below these defaults, and its default."""
-    for key, default in defaults.items():
+def keys(values: dict, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every key below these values, and its default."""
+    for key, default in values.items():
         yield f"{path}{key}", default
         if isinstance(default, dict):
             yield from keys(default, f"{path}{key}.")
 
 
-DEFAULTS = list(keys(yaml.safe_load((CHART / "values.yaml").read_text())))
-for part in ("app", "mongodb", "redis"):
-    DEFAULTS += keys(yaml.safe_load((CHART / f"charts/{part}/values.yaml").read_text()), f"{part}.")
+DEFAULTS = list(keys(defaults()))
 EMPTY = [path for path, default in DEFAULTS if default in (None, "", {}, [])]
 CPU_LIMITS = [path for path, _ in DEFAULTS if path.endswith("limits.cpu")]
 AMOUNTS = [path for path, _ in DEFAULTS if ".resources." in path]  # test_values.py takes these away
-NEEDED = [path for path, _ in DEFAULTS if path not in EMPTY + AMOUNTS]
+NEEDED = [path for path, _ in DEFAULTS if path not in EMPTY + AMOUNTS + PARTS]
 
 
-@pytest.mark.parametrize("helm", ["helm", "helm3"])
 @pytest.mark.parametrize("path", EMPTY)
-def test_an_empty_default_may_be_taken_away(path: str, helm: str) -> None:
+def test_an_empty_default_may_be_taken_away(path: str) -> None:
     on = {"resourceQuota.enabled": True}
-    assert template(values=on | {path: None}, helm=helm) == template(values=on, helm=helm)
+    assert template(values=on | {path: None}) == template(values=on)
 
 
 @pytest.mark.parametrize("path", CPU_LIMITS)

@@ -147,7 +147,7 @@ def test_application_accounts_of_redis_are_least_privilege() -> None:
     assert "-@all" in lines["exporter"]
 
 
-@pytest.mark.parametrize("size", ["big", "-1Gi", "1 Gi"])
+@pytest.mark.parametrize("size", ["big", "-1Gi", "1 Gi", -1])
 def test_a_volume_size_that_is_none_is_refused(refused, size: str) -> None:
     assert "/mongodb/persistence/size" in refused(values={"mongodb.persistence.size": size})
 
@@ -160,3 +160,9 @@ def test_scripts_survive_rendering_unchanged() -> None:
         for file in (CHART / f"charts/{part}/files").iterdir():
             assert data[file.name].strip() == file.read_text().strip()
             assert yaml.safe_load(yaml.safe_dump(data[file.name])) == data[file.name]
+
+
+@pytest.mark.parametrize("pods", [1, 2])
+def test_a_drain_may_take_as_many_nodes_of_redis_as_the_values_say(pods: int) -> None:
+    rendered = objects(values={"redis.podDisruptionBudget.maxUnavailable": pods})
+    assert one(rendered, "PodDisruptionBudget", "-redis")["spec"]["maxUnavailable"] == pods

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import CHART, objects, one, template
+from conftest import CHART, defaults, objects, one, template
 
 
 @pytest.mark.parametrize("helm", ["helm", "helm3"])
@@ -67,8 +67,6 @@ def test_labels_reach_every_object_as_strings() -> None:
 
 
 def test_the_schema_describes_every_value_and_only_values_that_exist() -> None:
-    import yaml
-
     schema = json.loads((CHART / "values.schema.json").read_text())
 
     def resolve(node: dict) -> dict:
@@ -85,10 +83,7 @@ def test_the_schema_describes_every_value_and_only_values_that_exist() -> None:
         for key in set(known) - set(values) - {"global", "common", "ephemeral-storage"}:
             pytest.fail(f"{path}{key} is in the schema but has no default")
 
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    for part in ("app", "mongodb", "redis"):
-        defaults[part] = yaml.safe_load((CHART / f"charts/{part}/values.yaml").read_text())
-    compare(schema, defaults, "")
+    compare(schema, defaults(), "")
 
 
 @pytest.mark.parametrize("part", ["app", "mongodb", "redis"])

@@ -43,7 +43,7 @@ async function read(key) {
 async function work(worker) {
   while (!stopped) {
     await write(worker);
-    await sleep(5);
+    await sleep(20);
   }
 }
 

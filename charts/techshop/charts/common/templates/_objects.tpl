@@ -7,14 +7,14 @@ metadata:
 automountServiceAccountToken: false
 {{- end -}}
 
-{{/* A budget that lets a drain take one pod at a time, and always one that is broken already. */}}
+{{/* A budget that lets a drain take one pod at a time, or as many as the part says, and always one that is broken already. */}}
 {{- define "common.podDisruptionBudget" -}}
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
   {{- include "common.metadata" (dict "ctx" .) | nindent 2 }}
 spec:
-  maxUnavailable: 1
+  maxUnavailable: {{ (.Values.podDisruptionBudget | default dict).maxUnavailable | default 1 }}
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:

@@ -42,10 +42,12 @@ data:
 {{/* Refuse a Secret of the user's own that is there but lacks a key: dict "ctx" $ "part" NAME "keys" (list KEY ...). */}}
 {{- define "common.checkSecret" -}}
 {{- $name := get .ctx.Values.global.secrets.existing .part -}}
-{{- $data := (lookup "v1" "Secret" .ctx.Release.Namespace ($name | default "none")).data | default dict -}}
-{{- range $key := sortAlpha .keys -}}
-{{- if and $name $data (not (get $data $key)) -}}
+{{- if $name -}}
+{{- $data := (lookup "v1" "Secret" $.ctx.Release.Namespace $name).data | default dict -}}
+{{- range $key := sortAlpha $.keys -}}
+{{- if and $data (not (get $data $key)) -}}
 {{- fail (printf "global.secrets.existing.%s: the Secret %s has no %s, without which pods can't start; add it, or name another Secret" $.part $name $key) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

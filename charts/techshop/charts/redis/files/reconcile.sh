@@ -120,8 +120,9 @@ look() {
   MEMBERS=$(cat /scripts/members)
   nodes=$(admin CLUSTER NODES 2>&1) || { say "waiting for redis-server to answer: $nodes"; return; }
 
-  # While all are known and connected nobody can have moved or been lost.
-  if [ "$(echo "$nodes" | grep -c -v -E 'fail|handshake|noaddr|disconnected')" != "$(count)" ]; then
+  # While all are known and connected, and nobody else is, nobody can have moved or been lost.
+  well=$(echo "$nodes" | awk '!/fail|handshake|noaddr|disconnected/ { well++ } END { print well + 0, NR }')
+  if [ "$well" != "$(count) $(count)" ]; then
     met=$(meet | tr '\n' ' ')
     [ -z "$met" ] || { say "met $met"; return; }
     forgotten=$(forget | tr '\n' ' ')
