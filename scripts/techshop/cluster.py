@@ -169,7 +169,9 @@ def _compare(record: dict[str, Any], workers: int | None) -> None:
 def _make(workers: int) -> None:
     _check_port()
     airgapped = not reach.registry()
-    image = ["--image", nodeimage.ensure()] if airgapped else []  # kind knows the digest of its own image
+    # Without either, kind takes its own newest image, whose digest it knows.
+    chosen = os.environ.get("TECHSHOP_NODE_IMAGE") or (nodeimage.ensure() if airgapped else "")
+    image = ["--image", chosen] if chosen else []
     paths.KUBECONFIG.unlink(missing_ok=True)
     paths.STATE.mkdir(exist_ok=True)
     shape = f"control plane and {workers} worker{'s' * (workers != 1)}"

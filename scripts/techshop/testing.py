@@ -145,7 +145,7 @@ def _lint(layer: str, _options: Sequence[str]) -> Result:
         "shellcheck": [here / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *_scripts()],
         "yamllint": [here / "yamllint", "--strict", *_yaml()],
         "yamale": [here / "yamale", "--schema", ".github/chart-schema.yaml", "charts/techshop/Chart.yaml"],
-        "zizmor": [here / "zizmor", "--offline", "--quiet", "--pedantic", ".github"],
+        "zizmor": [here / "zizmor", "--offline", "--quiet", "--pedantic", "."],
         "docs": [sys.executable, "-m", "techshop.cli", "docs", "--check"],
     }
     if shutil.which("gofmt"):

@@ -4,7 +4,7 @@ import socket
 import pytest
 import yaml
 
-from techshop import cluster, paths, shell
+from techshop import cluster, nodeimage, paths, reach, shell
 from techshop.errors import Failure
 
 
@@ -125,3 +125,24 @@ def test_stopped_nodes_are_started(monkeypatch):
     monkeypatch.setattr(paths, "KUBECONFIG", paths.ROOT / "pyproject.toml")
     assert cluster._revive() == {"workers": 1}
     assert started == [("docker", "start", "n1"), "waited"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "registry", "expected"),
+    [("", True, []), ("", False, ["--image", "ours"]), ("kindest/node:v1", True, ["--image", "kindest/node:v1"])],
+)
+def test_the_node_image_is_the_chosen_one_or_ours_where_there_is_no_registry(monkeypatch, chosen, registry, expected):
+    monkeypatch.setenv("TECHSHOP_NODE_IMAGE", chosen)
+    monkeypatch.setattr(reach, "registry", lambda: registry)
+    monkeypatch.setattr(nodeimage, "ensure", lambda: "ours")
+    monkeypatch.setattr(cluster, "_check_port", lambda: None)
+    monkeypatch.setattr(cluster, "_wait_ready", lambda seconds: None)
+    monkeypatch.setattr(cluster, "kubectl", lambda *_, **__: '{"serverVersion": {"gitVersion": "v1"}}')
+    monkeypatch.setattr(paths, "KUBECONFIG", paths.CACHE / "kubeconfig")
+    monkeypatch.setattr(paths, "STATE", paths.CACHE)
+    (paths.CACHE / "locks").mkdir()
+    made = []
+    monkeypatch.setattr(cluster, "_kind", lambda *words, **_: made.append(list(words)))
+    cluster._make(0)
+    [words] = made
+    assert words[words.index("--wait") + 2 :] == expected
