@@ -1,5 +1,7 @@
 """What the chart says of itself: to Artifact Hub, in the changelog, in its bill of materials."""
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +63,12 @@ def test_links_and_sources_are_of_the_same_project():
             assert (paths.ROOT / link["url"].split("/blob/main/")[1]).is_file()
 
 
+def test_upgrading_to_each_version_that_may_ask_for_something_is_described():
+    versions = re.findall(r"^## \[(\d+\.\d+\.0)\]", (paths.ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    described = re.findall(r"^### (\S+)$", (paths.ROOT / "UPGRADE.md").read_text(), re.MULTILINE)
+    assert described == versions
+
+
 def test_parts_have_the_umbrellas_versions():
     described = publish.chart()
     for dependency in described["dependencies"]:
@@ -107,6 +115,29 @@ def test_the_last_section_ends_before_the_links(changelog, monkeypatch):
     changelog.write_text(EXAMPLE[EXAMPLE.index("## [1.0.0]") :])
     _version(monkeypatch, "1.0.0")
     assert publish.notes() == "### Added\n\n- Everything."
+
+
+@pytest.fixture
+def described(tmp_path, monkeypatch):
+    """Chart.yaml of a copy of the chart that a test may change."""
+    copy = shutil.copytree(helm.CHART, tmp_path / "techshop")
+    monkeypatch.setattr(helm, "CHART", copy)
+    return copy / "Chart.yaml"
+
+
+@pytest.mark.parametrize(("old", "new"), [(r"image: .*/mongo:.*", "image: mongo:1"), (r"    - kind: added\n.*\n", "")])
+def test_annotations_that_drifted_are_made_anew(described, old, new):
+    right = described.read_text()
+    drifted = re.sub(old, new, right, count=1)
+    assert drifted != right
+    described.write_text(drifted)
+    assert publish.annotated() == {described: right}
+
+
+def test_a_chart_without_the_annotations_is_told_what_to_write(described):
+    described.write_text(described.read_text().replace("artifacthub.io/images: |", "artifacthub.io/pictures: |"))
+    with pytest.raises(Failure, match=r"Chart\.yaml has no artifacthub\.io/images"):
+        publish.annotated()
 
 
 def test_the_bill_of_materials_has_the_chart_and_every_image():
