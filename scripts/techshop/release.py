@@ -3,6 +3,7 @@
 import base64
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,6 +66,11 @@ class Release:
         self.values.update({key.replace("__", "."): value for key, value in values.items()})
         files = [file for name in self.files for file in install.values_files(name)]
         helm.upgrade(self.name, self.namespace, files, values=self.values, version=self.helm)
+        self.notice()
+
+    def notice(self) -> None:
+        """Let the kubelets look at changed Secrets and ConfigMaps now, and not within some 90 seconds."""
+        self.kubectl("annotate", "pods", "--all", "--overwrite", f"techshop.test/noticed={time.time():.3f}")
 
     @property
     def tls(self) -> bool:
@@ -84,6 +90,12 @@ class Release:
         """Return a part's passwords."""
         data = self.get("secret", f"techshop-{part}")["data"]
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def set_secret(self, part: str, **values: str) -> None:
+        """Write keys of a part's Secret (``_`` stands for a dash)."""
+        data = {key.replace("_", "-"): base64.b64encode(value.encode()).decode() for key, value in values.items()}
+        self.kubectl("patch", "secret", f"techshop-{part}", "--patch", json.dumps({"data": data}))
+        self.notice()
 
     def pods(self, part: str) -> list[str]:
         """Return the names of a part's pods, the highest ordinal first."""

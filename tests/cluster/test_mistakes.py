@@ -1,8 +1,5 @@
 """What an operator gets wrong on a running set: each mistake ends in a sentence that says so, and loses nothing."""
 
-import base64
-import json
-
 import pytest
 from conftest import eventually
 
@@ -26,11 +23,7 @@ def test_a_member_with_another_keyfile_says_so_and_comes_back_with_the_right_one
     keyfile = release.secret("mongodb")["keyfile"]
     odd = next(pod for pod in release.pods("mongodb") if pod != release.primary())
 
-    def write(value: str) -> None:
-        data = {"keyfile": base64.b64encode(value.encode()).decode()}
-        release.kubectl("patch", "secret", "techshop-mongodb", "--patch", json.dumps({"data": data}))
-
-    write("another" * 20)
+    release.set_secret("mongodb", keyfile="another" * 20)
     release.kubectl("delete", "pod", odd, "--wait")
     eventually(lambda: "it started with another keyfile than this one" in logs(release, odd), seconds=180)
     primary = str(release.primary())
@@ -38,7 +31,7 @@ def test_a_member_with_another_keyfile_says_so_and_comes_back_with_the_right_one
     eventually(lambda: sentence in logs(release, primary), seconds=180)
     shop.order(shop.products()[0]["id"])
 
-    write(keyfile)
+    release.set_secret("mongodb", keyfile=keyfile)
     release.kubectl("delete", "pod", odd, "--wait")
     eventually(lambda: sorted(release.states().values()) == ["PRIMARY", "SECONDARY", "SECONDARY"], seconds=180)
     assert shop.read_order(order["id"])["id"] == order["id"]
@@ -48,11 +41,10 @@ def test_a_member_with_another_keyfile_says_so_and_comes_back_with_the_right_one
 def test_an_empty_password_is_named_and_changes_nothing(release: Release, part: str) -> None:
     before = release.secret(part)["app-password"]
     pods = release.pods(part)
-    release.kubectl("patch", "secret", f"techshop-{part}", "--patch", json.dumps({"data": {"app-password": ""}}))
+    release.set_secret(part, app_password="")
     sentence = 'the Secret\'s "app-password" is empty: write a password there'
     eventually(lambda: any(sentence in logs(release, pod) for pod in pods), seconds=180)
-    data = {"app-password": base64.b64encode(before.encode()).decode()}
-    release.kubectl("patch", "secret", f"techshop-{part}", "--patch", json.dumps({"data": data}))
+    release.set_secret(part, app_password=before)
     shop = Shop(release.url)
     shop.order(shop.products()[0]["id"])
 

@@ -1,7 +1,5 @@
 """TLS everywhere, and Secrets that change while the shop runs: certificates and passwords."""
 
-import base64
-import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -68,6 +66,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart(
 ) -> None:
     restarts = uids(release, part)
     authority.issue(f"{part}-certificate", release.namespace, *SERVICES[part])
+    release.notice()
     for pod in release.pods(part):
         eventually(lambda pod=pod: authority.shown(release, pod, PORTS[part]) == authority.issued(), seconds=180)
     assert uids(release, part) == restarts
@@ -84,8 +83,7 @@ def odd_passwords(release: Release) -> None:
     odd = 'né/w:p@ss%20"\\#{}word'
     for part in SERVICES:
         keys = [key for key in release.secret(part) if key.endswith("-password")]
-        data = {key: base64.b64encode(f"{key} {odd}".encode()).decode() for key in keys}
-        release.kubectl("patch", "secret", f"techshop-{part}", "--patch", json.dumps({"data": data}))
+        release.set_secret(part, **{key: f"{key} {odd}" for key in keys})
     release.kubectl("rollout", "restart", "deployment/techshop-app")
 
 
@@ -101,6 +99,7 @@ def test_new_passwords_are_taken_without_a_restart_of_the_stores(
 ) -> None:
     restarts = {part: uids(release, part) for part in SERVICES}
     rotate(release)
+    release.notice()
     release.ready("app")
     eventually(lambda: all(taken(release, pod) for pod in release.pods("redis")), seconds=180)
     eventually(release.primary)
