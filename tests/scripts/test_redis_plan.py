@@ -75,6 +75,11 @@ class Model:
         elif action == "follow":
             assert not self.nodes[me].slots, "a node with slots follows another"
             self.nodes[me].master = ids[0]
+        elif action == "restart":
+            node = self.nodes[me]
+            assert node.master is not None and not node.slots, "only a replica begins again"
+            assert any(other.slots for other in self.nodes), "nobody has what it had"
+            node.master = None
         elif action == "takeover":
             old = self.nodes[me].master
             assert old is not None
@@ -169,6 +174,51 @@ def test_a_shard_whose_pods_left_but_for_one_is_merged_into_the_others() -> None
     assert len(model.masters) == 4
     model.settle()
     model.assert_served()
+
+
+def test_a_replica_too_many_becomes_the_master_that_is_missing() -> None:
+    model = Model(places(3, 3, 8), shards=3)
+    model.settle()
+    model.shards = 4
+    model.settle()
+    model.assert_served()
+
+
+def test_a_replica_of_a_replica_finds_a_master() -> None:
+    model = Model(places(3, 3, 6), shards=3)
+    model.settle()
+    replicas = [node for node in model.nodes if node.master is not None]
+    replicas[0].master = replicas[1].ordinal
+    model.settle()
+    model.assert_served()
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.integers(3, 4), st.data())
+def test_replicas_wherever_they_are_end_with_every_master_having_one(shards: int, data: st.DataObject) -> None:
+    model = Model(places(3, 3, shards * 2), shards)
+    model.settle()
+    replicas = [node.ordinal for node in model.nodes if node.master is not None]
+    for ordinal in replicas:
+        others = [node.ordinal for node in model.nodes if node.slots or node.ordinal < ordinal]
+        model.nodes[ordinal].master = data.draw(st.sampled_from(others))
+    model.settle()
+    model.assert_served()
+
+
+def test_a_node_that_stops_after_it_handed_over_takes_no_new_nodes_place() -> None:
+    model = Model(places(3, 3, 6), shards=3)
+    model.settle()
+    model.nodes += [Node(6, "z0/n0"), Node(7, "z1/n1")]
+    model.shards, model.members = 4, 8
+    taker = next(node for node in model.nodes if node.master == 0)
+    taker.slots, taker.master, model.nodes[0].slots = model.nodes[0].slots, None, []  # and told nobody of its new role
+    told = model.shows
+    model.shows = lambda me: told(me).replace("master - 0 0 0 connected", "master - 0 0 0 disconnected")  # type: ignore[method-assign]
+    assert " disconnected" in model.shows(6)
+    plans = {me: " ".join(model.plan(me)[0]) for me in (6, 7)}
+    assert sorted(plan.split()[0] for plan in plans.values()) == ["follow", "say"]
+    assert {"follow id6", "follow id7"} & set(plans.values()), "one new node is to be the new shard's master"
 
 
 @pytest.mark.parametrize("dead", [0, 3])

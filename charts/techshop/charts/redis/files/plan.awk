@@ -3,6 +3,7 @@
 # PLACES ("ADDRESS ZONE/NODE" lines). Prints what `self` is to do:
 #   assign ID FIRST LAST   give a master its first slots (node 0 only)
 #   follow ID              become the replica of a master
+#   restart                begin again as an empty node (a replica that its shard can spare)
 #   takeover               become the master in place of ours, for the masters to be spread over zones and nodes
 #   move ID...             share the slots among the masters, leaving none on these (node 0 only)
 #   fix                    end a move of slots that was interrupted (node 0 only)
@@ -68,7 +69,10 @@ BEGIN {
   if ($3 ~ /slave/) { master_of[id] = $4; replicas[$4]++; followers[++n_followers] = id }
   else if (slots[id] && host[id] in member) masters[++n_masters] = id
   else if (slots[id]) leaving[++n_leaving] = id
-  else if (host[id] in member) empty[++n_empty] = id
+  else if (!(host[id] in member)) next
+  # Who is not connected may just have handed its slots over, which it had no time to tell.
+  else if ($8 == "connected" || id == me) empty[++n_empty] = id
+  else away++
 }
 
 END {
@@ -128,7 +132,7 @@ END {
     print "say " slots[lost] " slots are gone with node " ordinal(host[lost]) ": see docs/runbooks/redis-lost-shard.md"
     exit
   }
-  if (dead || present < members || unplaced) { print "say waiting until all nodes are there and have their place"; exit }
+  if (dead || away || present < members || unplaced) { print "say waiting until all nodes are there and have their place"; exit }
 
   if (leader && open) { print "fix"; exit }
   excess = n_masters - shards
@@ -144,6 +148,19 @@ END {
       line = line " " worst
     }
     print line
+    exit
+  }
+
+  # A replica that its shard can spare, or that follows another replica, goes where one is missing. When a master is
+  # missing and nobody is empty it begins again, as empty as a new node.
+  for (i = n_followers; i && !spare; i--)
+    if (!slots[master_of[followers[i]]] || replicas[master_of[followers[i]]] > 1) spare = followers[i]
+  for (i = n_masters; i; i--) if (!target || replicas[masters[i]] <= replicas[target]) target = masters[i]
+  missing = shards - n_masters
+  if (spare && !open && !n_leaving && !made && excess <= 0 && (missing > 0 || !slots[master_of[spare]] || !replicas[target])) {
+    if (spare != me) print "say waiting for node " ordinal(host[spare]) " to find its place"
+    else if (missing > 0) print "restart"
+    else print "follow", target
     exit
   }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Bring the cluster to what the chart says, from any state, for ever. Runs beside every node; each looks after itself, and
-# node 0 shares out the slots. plan.awk decides, this does it. Nothing here ever clears a slot or a node that has any.
+# node 0 shares out the slots. plan.awk decides, this does it. Nothing here ever clears a slot, or the one copy of any.
 # Beside a node that stands alone it only takes new passwords and certificates.
 set -u
 # shellcheck source=lib.sh
@@ -116,6 +116,12 @@ refresh() {
   fi
 }
 
+# Whether the look before came to the same: news travel for a second or two.
+settled() {
+  [ "$1" = "$intent" ] || { intent=$1; return 1; }
+}
+
+intent=''
 look() {
   MEMBERS=$(cat /scripts/members)
   nodes=$(admin CLUSTER NODES 2>&1) || { say "waiting for redis-server to answer: $nodes"; return; }
@@ -135,7 +141,8 @@ look() {
     case $action in
       say) say "$arguments" ;;
       assign) unused && assign $arguments ;;
-      follow) say "following $(name "$arguments"): $(admin CLUSTER REPLICATE "$arguments")" ;;
+      follow) settled "follow $arguments" && say "following $(name "$arguments"): $(admin CLUSTER REPLICATE "$arguments")" ;;
+      restart) settled restart && say "beginning again as an empty node: $(admin CLUSTER RESET SOFT)" ;;
       takeover) say "taking over, for the masters to be apart: $(admin CLUSTER FAILOVER)" ;;
       move) move $arguments ;;
       fix) cluster fix ;;
