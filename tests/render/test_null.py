@@ -18,13 +18,21 @@ DEFAULTS = list(keys(defaults()))
 EMPTY = [path for path, default in DEFAULTS if default in (None, "", {}, [])]
 CPU_LIMITS = [path for path, _ in DEFAULTS if path.endswith("limits.cpu")]
 AMOUNTS = [path for path, _ in DEFAULTS if ".resources." in path]  # test_values.py takes these away
-NEEDED = [path for path, _ in DEFAULTS if path not in EMPTY + AMOUNTS + PARTS]
+# Where Helm, putting globals together, passes a null over.
+DEEP = [path for path, _ in DEFAULTS if path.startswith("global.") and path.count(".") > 2]
+NEEDED = [path for path, _ in DEFAULTS if path not in EMPTY + AMOUNTS + PARTS + DEEP]
 
 
 @pytest.mark.parametrize("path", EMPTY)
 def test_an_empty_default_may_be_taken_away(path: str) -> None:
     on = {"resourceQuota.enabled": True}
     assert template(values=on | {path: None}) == template(values=on)
+
+
+@pytest.mark.parametrize("helm", ["helm", "helm3"])
+@pytest.mark.parametrize("path", DEEP)
+def test_a_null_deep_inside_global_changes_nothing(path: str, helm: str) -> None:
+    assert template(values={path: None}, helm=helm) == template(helm=helm)
 
 
 @pytest.mark.parametrize("path", CPU_LIMITS)

@@ -9,7 +9,7 @@ the way from one series to the next is: hold that version at the older of both, 
 */}}
 {{- define "mongodb.upgradeOrder" -}}
 {{- $new := include "mongodb.series" .Values.image.tag -}}
-{{- $held := .Values.featureCompatibilityVersion -}}
+{{- $held := .Values.featureCompatibilityVersion | default "" -}}
 {{- if and $held (semverCompare (printf "<%s" $held) $new) -}}
 {{- fail (printf "mongodb.featureCompatibilityVersion: MongoDB %s can't keep its files as %s does; write %q or the version before it" $new $held $new) -}}
 {{- end -}}
