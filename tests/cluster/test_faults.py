@@ -153,18 +153,3 @@ def test_volumes_grow_as_the_runbook_says_and_nothing_restarts(release: Release,
     sizes = {release.get("pvc", f"data-{pod}")["spec"]["resources"]["requests"]["storage"] for pod in pods}
     assert sizes == {"40Gi"}
     assert orders.retried == []
-
-
-def test_a_shard_lost_with_its_copy_is_given_up_as_the_runbook_says(release: Release, orders: Ledger) -> None:
-    nodes = release.nodes()
-    # Not the shard of node 0, through which the test looks at the cluster.
-    zero = next(node for node in nodes if node.pod.endswith("-0"))
-    master = next(node for node in nodes if node.serves and node.id not in (zero.id, zero.master))
-    lost = [master.pod, *(node.pod for node in nodes if node.master == master.id)]
-    release.kubectl("delete", "pvc", *(f"data-{pod}" for pod in lost), "--wait=false")
-    release.kubectl("delete", "pod", *lost, "--grace-period=0", "--force")
-    eventually(lambda: "redis-lost-shard.md" in release.kubectl("logs", "techshop-redis-0", "-c", "reconciler"))
-    for command in runbooks.commands("redis-lost-shard", release.namespace):
-        shell.run("bash", "-euo", "pipefail", "-c", command, env=runbooks.environment(), timeout=300)
-    eventually(lambda: release.shape() == {"masters": 3, "replicas": 3, "others": 0}, seconds=240)
-    eventually(lambda: "cluster_slots_ok:16384" in release.redis("CLUSTER", "INFO"))
