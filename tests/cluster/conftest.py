@@ -37,7 +37,7 @@ def kube_config(prepared: None) -> str:
 @pytest.fixture(scope="module")
 def make_release(
     request: pytest.FixtureRequest, kube_cluster: Cluster, namespace_factory: Callable[..., Any]
-) -> Callable[..., Release]:
+) -> Iterator[Callable[..., Release]]:
     """Return a function that installs the chart into a fresh namespace, which is gone after the module."""
     _delete_releases()
 
@@ -50,7 +50,9 @@ def make_release(
         release.upgrade(**values)
         return release
 
-    return make
+    yield make
+    if release := request.node.stash.get(_RELEASE, None):
+        _delete_pods(release.namespace)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,16 @@ def _namespaces() -> list[str]:
 def _delete_releases() -> None:
     """Delete what other modules left, or a run that was killed: this machine holds one release at a time."""
     left = [name for name in _namespaces() if name.startswith("test-")]
+    for namespace in left:
+        _delete_pods(namespace)
     if left:
         helm.kubectl("delete", "namespace", *left, "--timeout=300s", timeout=320)
+
+
+def _delete_pods(namespace: str) -> None:
+    """Delete a namespace's pods before it: it looks again after half of the grace period of those it still has."""
+    kinds = "deployment,statefulset,pod"
+    helm.kubectl("delete", kinds, "--all", "--namespace", namespace, "--timeout=300s", timeout=320)
 
 
 @pytest.hookimpl(wrapper=True)
