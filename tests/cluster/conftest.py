@@ -12,6 +12,7 @@ from pytest_helm_charts.clusters import Cluster
 from techshop import cluster, diagnose, engine, helm, images, paths, tools
 from techshop.errors import Failure
 from techshop.release import Release
+from techshop.shop import Ledger
 
 RESTRICTED = {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
 
@@ -67,6 +68,16 @@ def prod(request: pytest.FixtureRequest, prepared: None) -> Release:
     if not there:
         release.upgrade()
     return release
+
+
+@pytest.fixture
+def orders(release: Release) -> Iterator[Ledger]:
+    """Customers who order while the test runs; afterwards every acknowledged order must be there."""
+    with Ledger(release.url) as ledger:
+        yield ledger
+        placed = len(ledger.placed)
+        eventually(lambda: len(ledger.placed) > placed)
+    eventually(ledger.check, seconds=90)
 
 
 _RELEASE = pytest.StashKey[Release]()

@@ -36,16 +36,6 @@ def healthy(release: Release) -> None:
 
 
 @pytest.fixture
-def orders(release: Release) -> Iterator[Ledger]:
-    """Customers who order while the test runs; afterwards every acknowledged order must be there."""
-    with Ledger(release.url) as ledger:
-        yield ledger
-        placed = len(ledger.placed)
-        eventually(lambda: len(ledger.placed) > placed)
-    eventually(ledger.check, seconds=90)
-
-
-@pytest.fixture
 def sessions(release: Release) -> Iterator[RedisLedger]:
     """A client of Redis that writes while the test runs; afterwards every confirmed write must be there."""
     with RedisLedger(release.namespace) as ledger:

@@ -1,6 +1,6 @@
 """TLS everywhere, and Secrets that change while the shop runs: certificates and passwords."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import runbooks
@@ -30,16 +30,6 @@ def release(make_release: Callable[..., Release], authority: Authority) -> Relea
 
     existing = {part: f"{part}-certificate" for part in SERVICES}
     return make_release("prod", "ci", before=issue, global__tls__enabled=True, global__tls__existing=existing)
-
-
-@pytest.fixture
-def orders(release: Release) -> Iterator[Ledger]:
-    """Customers who order while the test runs; afterwards every acknowledged order must be there."""
-    with Ledger(release.url) as ledger:
-        yield ledger
-        placed = len(ledger.placed)
-        eventually(lambda: len(ledger.placed) > placed)
-    eventually(ledger.check, seconds=90)
 
 
 @pytest.mark.parametrize(
