@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from techshop import cluster, helm, shell
@@ -74,47 +74,6 @@ def drained(node: str, seconds: int = 300) -> Iterator[None]:
     options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={seconds}s")
     try:
         helm.kubectl("drain", node, *options, timeout=seconds + 30)
-        yield
-    finally:
-        helm.kubectl("uncordon", node)
-
-
-@contextmanager
-def small_volume(namespace: str, pod: str, spare: int = 64) -> Iterator[Callable[[], None]]:
-    """Give a pod's volume a file system with ``spare`` MiB left over, and its own again at the end.
-
-    Yields:
-        What fills it to the last byte.
-    """
-    node = node_of(namespace, pod)
-    claim = helm.kubectl("get", "pvc", f"data-{pod}", "--namespace", namespace, "-o", "jsonpath={.spec.volumeName}")
-    volume = json.loads(helm.kubectl("get", "pv", claim, "-o", "json"))["spec"]
-    path = (volume.get("hostPath") or volume["local"])["path"]
-
-    def on_node(script: str) -> None:
-        shell.run("docker", "exec", node, "bash", "-euc", script)
-
-    with _stopped(namespace, pod, node):
-        on_node(
-            f"used=$(du -sm {path} | cut -f1); mv {path} {path}.own; mkdir {path};"
-            f"mount -t tmpfs -o size=$((used + {spare}))m tmpfs {path}; cp -a {path}.own/. {path}"
-        )
-    try:
-        yield lambda: on_node(f"fallocate -l $(df --output=avail {path} | tail -n 1)K {path}/filler")
-    finally:
-        with _stopped(namespace, pod, node):
-            on_node(
-                f"rm -rf {path}/filler {path}.own; mkdir {path}.own; cp -a {path}/. {path}.own;"
-                f"umount {path}; rmdir {path}; mv {path}.own {path}"
-            )
-
-
-@contextmanager
-def _stopped(namespace: str, pod: str, node: str) -> Iterator[None]:
-    """Keep a pod that can run on its node only from running."""
-    helm.kubectl("cordon", node)
-    try:
-        helm.kubectl("delete", "pod", pod, "--namespace", namespace, "--wait", timeout=180)
         yield
     finally:
         helm.kubectl("uncordon", node)

@@ -3,7 +3,6 @@
 import pytest
 from conftest import eventually
 
-from techshop import faults
 from techshop.release import Release
 from techshop.shop import Shop
 
@@ -47,17 +46,3 @@ def test_an_empty_password_is_named_and_changes_nothing(release: Release, part: 
     release.set_secret(part, app_password=before)
     shop = Shop(release.url)
     shop.order(shop.products()[0]["id"])
-
-
-def test_a_full_volume_stops_one_member_and_no_order(release: Release) -> None:
-    shop = Shop(release.url)
-    order = shop.order(shop.products()[0]["id"])
-    pod = next(pod for pod in release.pods("mongodb") if pod != release.primary())
-    with faults.small_volume(release.namespace, pod) as fill:
-        eventually(lambda: release.states().get(pod) == "SECONDARY", seconds=180)
-        fill()
-        eventually(lambda: release.states().get(pod) not in ("PRIMARY", "SECONDARY"), seconds=180)
-        eventually(lambda: "No space left on device" in logs(release, pod, "mongod"), seconds=60)
-        shop.order(shop.products()[0]["id"])
-    eventually(lambda: release.states().get(pod) == "SECONDARY", seconds=240)
-    assert shop.read_order(order["id"])["id"] == order["id"]
