@@ -76,7 +76,7 @@ class RedisLedger:
             "image": image,
             "command": ["node", "--input-type=commonjs", "--eval", _SCRIPT.read_text()],
             "env": [
-                {"name": "REDIS_HOST", "value": f"{self.release}-redis"},
+                {"name": "REDIS_HOST", "value": f"{self.release}-redis.{self.namespace}.svc.cluster.local"},
                 {"name": "REDIS_PASSWORD", "valueFrom": password},
                 {"name": "REDIS_TLS", "value": str(bool(self.tls)).lower()},
                 {"name": "NODE_EXTRA_CA_CERTS", "value": "/tls/ca.crt" if self.tls else ""},
