@@ -118,11 +118,13 @@ refresh() {
 
 # Whether the look before came to the same: news travel for a second or two.
 settled() {
-  [ "$1" = "$intent" ] || { intent=$1; return 1; }
+  intent=$1
+  [ "$intent" = "$before" ]
 }
 
 intent=''
 look() {
+  before=$intent intent=''
   MEMBERS=$(cat /scripts/members)
   nodes=$(admin CLUSTER NODES 2>&1) || { say "waiting for redis-server to answer: $nodes"; return; }
 
