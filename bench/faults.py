@@ -36,7 +36,7 @@ def main() -> None:
                     gap, retried = _measure(release, fault, inject)
                 figures.setdefault(fault, {}).setdefault(name, []).append(gap)
                 failed[fault] = failed.get(fault, 0) + (retried if name == "chart" else 0)
-    helm.kubectl("delete", "namespace", NAMESPACE, "--timeout=600s", timeout=630)
+    helm.delete_namespaces(NAMESPACE)
     print(f"\nseconds without a confirmed write, median of {runs}; requests the chart's clients had to send again")
     print(f"{'fault':44}{'defaults':>10}{'chart':>8}{'ratio':>8}{'again':>8}")
     for fault, found in figures.items():
@@ -73,18 +73,14 @@ def _settle(release: Release) -> None:
 
 def _kill(part: str, container: str) -> Callable[[Release], None]:
     def inject(release: Release) -> None:
-        pod = release.primary() if part == "mongodb" else release.masters()[0]
-        assert pod is not None
-        faults.signal(release.namespace, pod, container, "KILL")
+        faults.signal(release.namespace, release.writer(part), container, "KILL")
 
     return inject
 
 
 def _delete(part: str) -> Callable[[Release], None]:
     def inject(release: Release) -> None:
-        pod = release.primary() if part == "mongodb" else release.masters()[0]
-        assert pod is not None
-        release.kubectl("delete", "pod", pod, "--wait")
+        release.kubectl("delete", "pod", release.writer(part), "--wait")
 
     return inject
 

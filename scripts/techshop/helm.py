@@ -62,6 +62,23 @@ def upgrade(
         raise diagnose.explain(failure, namespace) from failure
 
 
+def delete_namespaces(*namespaces: str) -> None:
+    """Delete namespaces and all that is in them, and wait until they are gone."""
+    for namespace in namespaces:
+        delete_pods(namespace)
+    kubectl("delete", "namespace", *namespaces, "--timeout=300s", timeout=320)
+
+
+def delete_pods(namespace: str) -> None:
+    """Delete a namespace's pods, and what makes them.
+
+    Before the namespace itself, since its controller looks again only after half of the longest grace period of the
+    pods that it still found: eight minutes for Redis'.
+    """
+    kinds = "deployment,statefulset,pod"
+    kubectl("delete", kinds, "--all", "--namespace", namespace, "--timeout=300s", timeout=320)
+
+
 def ensure_namespace(namespace: str) -> None:
     """Make the namespace, with the restricted Pod Security standard enforced, unless it is there."""
     manifest = {

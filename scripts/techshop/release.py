@@ -174,6 +174,17 @@ class Release:
                 return pod
         return None
 
+    def writer(self, part: str) -> str:
+        """Return the pod that takes a store's writes: the primary, or one of the masters.
+
+        Raises:
+            Failure: there is none.
+        """
+        found = self.primary() if part == "mongodb" else next(iter(self.masters()), None)
+        if not found:
+            raise Failure(f"{part} has nobody who takes writes")
+        return found
+
     def nodes(self) -> list["Node"]:
         """Return the nodes of Redis as node 0 knows them."""
         return [Node.parse(line) for line in self.redis("CLUSTER", "NODES").strip().splitlines()]

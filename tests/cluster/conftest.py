@@ -53,7 +53,7 @@ def make_release(
 
     yield make
     if release := request.node.stash.get(_RELEASE, None):
-        _delete_pods(release.namespace)
+        helm.delete_pods(release.namespace)
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +92,8 @@ def _namespaces() -> list[str]:
 def _delete_releases() -> None:
     """Delete what other modules left, or a run that was killed: this machine holds one release at a time."""
     left = [name for name in _namespaces() if name.startswith("test-")]
-    for namespace in left:
-        _delete_pods(namespace)
     if left:
-        helm.kubectl("delete", "namespace", *left, "--timeout=300s", timeout=320)
-
-
-def _delete_pods(namespace: str) -> None:
-    """Delete a namespace's pods before it: it looks again after half of the grace period of those it still has."""
-    kinds = "deployment,statefulset,pod"
-    helm.kubectl("delete", kinds, "--all", "--namespace", namespace, "--timeout=300s", timeout=320)
+        helm.delete_namespaces(*left)
 
 
 @pytest.hookimpl(wrapper=True)

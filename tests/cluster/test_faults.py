@@ -14,13 +14,6 @@ from techshop.release import Release
 from techshop.shop import Ledger
 
 
-def writer(release: Release, part: str) -> str:
-    """Return the pod that takes the writes: the primary, or one of the masters."""
-    found = release.primary() if part == "mongodb" else release.masters()[0]
-    assert found, f"{part} has nobody who takes writes"
-    return found
-
-
 @pytest.fixture(scope="module")
 def release(prod: Release) -> Release:
     return prod
@@ -49,19 +42,19 @@ def sessions(release: Release) -> Iterator[RedisLedger]:
 def test_the_process_that_takes_the_writes_is_killed(
     release: Release, orders: Ledger, sessions: RedisLedger, part: str, container: str
 ) -> None:
-    pod = writer(release, part)
+    pod = release.writer(part)
     before = release.restarts(pod)
     faults.signal(release.namespace, pod, container, "KILL")
     eventually(lambda: release.restarts(pod) > before)
     # Whoever it is: the process is often back before the others would replace it.
-    eventually(lambda: writer(release, part))
+    eventually(lambda: release.writer(part))
 
 
 @pytest.mark.parametrize(("part", "container"), [("mongodb", "mongod"), ("redis", "redis")])
 def test_a_process_stands_still_for_20_seconds(
     release: Release, orders: Ledger, sessions: RedisLedger, part: str, container: str
 ) -> None:
-    pod = writer(release, part)
+    pod = release.writer(part)
     faults.signal(release.namespace, pod, container, "STOP")
     time.sleep(20)
     faults.signal(release.namespace, pod, container, "CONT")
@@ -71,7 +64,7 @@ def test_a_process_stands_still_for_20_seconds(
 def test_a_pods_network_is_gone_for_30_seconds(
     release: Release, orders: Ledger, sessions: RedisLedger, part: str
 ) -> None:
-    pod = writer(release, part)
+    pod = release.writer(part)
     with faults.isolated(release.namespace, pod):
         time.sleep(30)
 
@@ -94,7 +87,7 @@ def test_each_node_in_turn_is_drained(release: Release, orders: Ledger, sessions
 
 @pytest.mark.parametrize("part", ["mongodb", "redis"])
 def test_a_member_loses_its_volume(release: Release, orders: Ledger, sessions: RedisLedger, part: str) -> None:
-    pod = writer(release, part)
+    pod = release.writer(part)
     claim = f"data-{pod}"
     release.kubectl("delete", "pvc", claim, "--wait=false")
     release.kubectl("delete", "pod", pod, "--wait")

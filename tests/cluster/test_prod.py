@@ -41,10 +41,10 @@ def test_the_replica_set_has_three_members_and_least_privilege_users(release: Re
 def test_the_redis_cluster_has_three_masters_each_with_a_replica(release: Release) -> None:
     info = dict(line.split(":") for line in release.redis("CLUSTER", "INFO").split())
     assert (info["cluster_state"], info["cluster_slots_ok"], info["cluster_size"]) == ("ok", "16384", "3")
-    nodes = [line.split() for line in release.redis("CLUSTER", "NODES").strip().splitlines()]
-    masters = {node[0] for node in nodes if "master" in node[2]}
+    nodes = release.nodes()
+    masters = {node.id for node in nodes if "master" in node.flags}
     assert len(nodes) == 6
-    assert sorted(masters) == sorted(node[3] for node in nodes if "slave" in node[2])
+    assert sorted(masters) == sorted(node.master for node in nodes if "slave" in node.flags)
 
 
 def test_redis_accounts_can_do_what_they_must_and_no_more(release: Release) -> None:
