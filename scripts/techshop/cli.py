@@ -43,7 +43,7 @@ def down() -> None:
 @group.command()
 @click.option("--check", is_flag=True, help="Change nothing; fail when a file is not what its sources make.")
 def docs(check: bool) -> None:
-    """Make the chart's values.schema.json and README.md from the comments in its values files."""
+    """Make the chart's schema and README.md of its values files, and Chart.yaml's annotations of the changelog."""
     from techshop import valuesdocs
 
     valuesdocs.write(check=check)
