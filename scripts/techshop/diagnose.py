@@ -1,6 +1,7 @@
 """What a failed installation left: events, logs and manifests, collected in a folder, the telling ones shown."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from techshop import paths, shell
 from techshop.errors import Failure
 
 _SHOWN = 12
+#: An error in a line of the app's log, or of MongoDB's.
+_ERROR = re.compile(r'"level":"(error|fatal)"|"s":"[EF]"')
 
 
 def explain(failure: Failure, namespace: str) -> Failure:
@@ -49,6 +52,12 @@ def collect(namespace: str) -> Path:
             before = _kubectl(namespace, "logs", name, "--all-containers", "--prefix", "--previous", "--tail=2000")
             (folder / f"{name}.previous.log").write_text(before)
     return folder
+
+
+def errors(folder: Path) -> list[str]:
+    """Return the last lines that the containers whose logs are in the folder logged as errors."""
+    logs = (line for log in sorted(folder.glob("*.log")) for line in log.read_text().splitlines())
+    return [line[:1000] for line in logs if _ERROR.search(line)][-_SHOWN:]
 
 
 def _sick_pods(namespace: str) -> list[str]:

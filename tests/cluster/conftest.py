@@ -102,7 +102,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     module = item.getparent(pytest.Module)
     if report.failed and module is not None and (release := module.stash.get(_RELEASE, None)):
-        report.sections.append(("collected", f"events, logs and manifests: {diagnose.collect(release.namespace)}"))
+        folder = diagnose.collect(release.namespace)
+        shown = "\n".join([f"events, logs and manifests: {folder}", "logged as errors:", *diagnose.errors(folder)])
+        report.sections.append(("collected", shown))
     return report
 
 

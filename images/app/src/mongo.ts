@@ -116,8 +116,20 @@ export class Mongo {
   }
 }
 
-// NotPrimary, InterruptedAtShutdown, ShutdownInProgress, PrimarySteppedDown, ... and credentials that stopped working.
-const AWAY = new Set([13, 18, 50, 64, 89, 91, 133, 189, 262, 10107, 11600, 11602, 13435, 13436]);
+/**
+ * Codes of the server that speak of the moment and not of the request: what comes later finds it different.
+ * https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+ */
+// biome-ignore format: one line for each reason
+const AWAY = new Set([
+  91, 189, 10107, 11600, 11602, 13435, 13436, // another primary, or none: the server steps down or shuts down
+  6, 7, 89, 9001, // the network between members
+  24, 50, 202, 237, 262, 279, 290, 355, 11601, // interrupted or out of time
+  64, 75, 79, 100, 133, 134, 187, // too few members answer for this read or write
+  43, 112, 117, 136, 175, 225, 239, 246, 251, 267, // a failover or another transaction took away what it stood on
+  11, 13, 18, 391, // users that are not replicated yet, or credentials that stopped working
+  365, 402, 433, 449, // too busy
+]);
 
 // EPIPE, ECONNRESET, ..., and a write after the stream's end.
 const SOCKET = /^(E(PIPE|CONN[A-Z]+|TIMEDOUT|HOSTUNREACH|NETUNREACH)|ERR_STREAM_[A-Z_]+)$/;
