@@ -196,7 +196,7 @@ def _yaml() -> list[Path]:
 _TOOLS: dict[str, list[str]] = {
     "harness": [],
     "scripts": [],
-    "render": ["helm", "helm3", "kubeconform"],
+    "render": ["helm", "helm3"],
     "publish": ["helm", "helm3", "registry"],
     "rules": ["helm", "promtool"],
     "cluster": ["helm", "kubectl", "kind"],

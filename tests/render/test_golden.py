@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CHART, ENVIRONMENTS, VALUES, defaults, notes, objects
+from conftest import CHART, ENVIRONMENTS, EXAMPLES, FILES, VALUES, defaults, notes, objects
 
 from techshop import paths
 
 GOLDEN = paths.ROOT / "tests/golden"
-EXAMPLES = sorted((paths.ROOT / "docs/examples").glob("*.yaml"))
-FILES = [*sorted(VALUES.glob("*.yaml")), *EXAMPLES]
 
 
 def stored_form(file: Path) -> str:

@@ -22,28 +22,31 @@ app.kubernetes.io/component: {{ .Chart.Name }}
 
 {{/* The labels of an object that is not a pod. */}}
 {{- define "common.labels" -}}
-{{ include "common.selectorLabels" . }}
-app.kubernetes.io/part-of: techshop
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | default .Chart.Version | quote }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- include "common.strings" .Values.global.labels }}
+{{- $own := include "common.selectorLabels" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "techshop" -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- $_ := set $own "app.kubernetes.io/version" (.Chart.AppVersion | default .Chart.Version) -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
+{{- include "common.strings" (merge $own (.Values.global.labels | default dict)) -}}
 {{- end -}}
 
-{{/* A map of strings as YAML lines, each value quoted: labels and annotations must not become numbers or booleans. Helm reads 1000000 as a float, which would print as 1e+06. */}}
+{{/* A map as YAML whose values are all strings: labels and annotations must not become numbers or booleans. Helm reads 1000000 as a float, which would print as 1e+06. */}}
 {{- define "common.strings" -}}
-{{- range $key, $value := . }}
-{{- if and (kindIs "float64" $value) (eq $value (floor $value)) }}
-{{- $value = int64 $value }}
-{{- end }}
-{{ $key }}: {{ $value | toString | quote }}
-{{- end }}
+{{- $strings := dict -}}
+{{- range $key, $value := . -}}
+{{- $text := toString $value -}}
+{{- if and (kindIs "float64" $value) (eq $value (floor $value)) -}}
+{{- $text = printf "%.0f" $value -}}
+{{- end -}}
+{{- $_ := set $strings $key $text -}}
+{{- end -}}
+{{- toYaml $strings -}}
 {{- end -}}
 
 {{/* name, namespace and labels of an object: dict "ctx" $ and, where it is not the part's name, "name". */}}
 {{- define "common.metadata" -}}
 name: {{ .name | default (include "common.fullname" .ctx) }}
-namespace: {{ .ctx.Release.Namespace }}
+namespace: {{ .ctx.Release.Namespace | quote }}
 labels:
   {{- include "common.labels" .ctx | nindent 2 }}
 {{- end -}}

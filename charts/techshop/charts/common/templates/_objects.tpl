@@ -14,7 +14,7 @@ kind: PodDisruptionBudget
 metadata:
   {{- include "common.metadata" (dict "ctx" .) | nindent 2 }}
 spec:
-  maxUnavailable: {{ (.Values.podDisruptionBudget | default dict).maxUnavailable | default 1 }}
+  maxUnavailable: {{ (.Values.podDisruptionBudget | default dict).maxUnavailable | default 1 | int64 }}
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:

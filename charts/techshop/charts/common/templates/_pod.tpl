@@ -8,11 +8,9 @@
 {{/* Labels and annotations of a part's pods: dict "ctx" $ "checksum" WHAT-ROLLS-THEM. */}}
 {{- define "common.podMetadata" -}}
 annotations:
-  checksum/config: {{ .checksum | sha256sum }}
-  {{- include "common.strings" .ctx.Values.podAnnotations | nindent 2 | trimSuffix "\n  " }}
+  {{- include "common.strings" (merge (dict "checksum/config" (sha256sum .checksum)) (.ctx.Values.podAnnotations | default dict)) | nindent 2 }}
 labels:
-  {{- include "common.selectorLabels" .ctx | nindent 2 }}
-  {{- include "common.strings" (omit (.ctx.Values.podLabels | default dict) "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component") | nindent 2 | trimSuffix "\n  " }}
+  {{- include "common.strings" (merge (include "common.selectorLabels" .ctx | fromYaml) (.ctx.Values.podLabels | default dict)) | nindent 2 }}
 {{- end -}}
 
 {{/* What every pod has in common, restricted Pod Security included: dict "ctx" $ "user" UID. */}}
@@ -31,7 +29,7 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .ctx.Values.nodeSelector }}
 nodeSelector:
-  {{- include "common.strings" . | nindent 2 | trimPrefix "\n  " }}
+  {{- include "common.strings" . | nindent 2 }}
 {{- end }}
 {{- with .ctx.Values.affinity }}
 affinity:

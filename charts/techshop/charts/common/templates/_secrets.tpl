@@ -35,7 +35,7 @@ data:
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
-      name: {{ include "common.secretName" . }}
+      name: {{ include "common.secretName" . | quote }}
       key: {{ .key }}
 {{- end -}}
 

@@ -20,9 +20,9 @@ kind: Certificate
 metadata:
   {{- include "common.metadata" (dict "ctx" .ctx) | nindent 2 }}
 spec:
-  secretName: {{ include "common.tlsSecretName" (dict "ctx" .ctx "part" .ctx.Chart.Name) }}
+  secretName: {{ include "common.tlsSecretName" (dict "ctx" .ctx "part" .ctx.Chart.Name) | quote }}
   issuerRef:
-    {{- include "common.strings" $tls.issuerRef | nindent 4 | trimPrefix "\n    " }}
+    {{- include "common.strings" $tls.issuerRef | nindent 4 }}
   subject:
     organizations: [techshop]
   dnsNames:

@@ -1,0 +1,86 @@
+"""What other operators' objects must look like: their CRDs, taken once from the Go modules that publish them."""
+
+import hashlib
+import io
+import tomllib
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from techshop import locks, paths, ui
+from techshop.errors import Failure
+
+Schema = dict[str, Any]
+
+_PINS = Path(__file__).with_name("crds.toml")
+_PROXY = "https://proxy.golang.org"
+_SECONDS = 60
+
+
+def schemas() -> dict[tuple[str, str], Schema]:
+    """Return the JSON schema of every custom resource, by apiVersion and kind; unknown fields are errors in them.
+
+    Raises:
+        Failure: a module could not be downloaded, or is not the pinned one.
+    """
+    found: dict[tuple[str, str], Schema] = {}
+    for pin in tomllib.loads(_PINS.read_text())["crds"].values():
+        for file in _files(pin):
+            for document in yaml.safe_load_all(file.read_text()):
+                found |= dict(_versions(document))
+    return found
+
+
+def _versions(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], Schema]]:
+    """Yield a CRD's schemas, one for each version."""
+    spec = document["spec"]
+    for version in spec["versions"]:
+        schema = version["schema"]["openAPIV3Schema"]
+        yield (f"{spec['group']}/{version['name']}", spec["names"]["kind"]), _strict(schema)
+
+
+def _strict(schema: Any) -> Any:  # noqa: ANN401 - whatever a schema holds
+    """Return the schema with every field it doesn't know forbidden, where the API server would drop it in silence."""
+    if isinstance(schema, list):
+        return [_strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    strict = {key: _strict(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        strict.setdefault("additionalProperties", False)
+    if schema.get("nullable") and isinstance(schema.get("type"), str):
+        strict["type"] = [schema["type"], "null"]
+    return strict
+
+
+def _files(pin: dict[str, Any]) -> list[Path]:
+    """Return a module's files with CRDs; downloaded when they are not there yet."""
+    folder = paths.CACHE / "crds" / pin["sha256"][:16]
+    files = [folder / Path(name).name for name in pin["files"]]
+    if not all(file.exists() for file in files):
+        with locks.hold("crds", "downloading CRDs"):
+            _download(pin, folder)
+    return files
+
+
+def _download(pin: dict[str, Any], folder: Path) -> None:
+    name = f"{pin['module']}@{pin['version']}"
+    url = f"{_PROXY}/{pin['module']}/@v/{pin['version']}.zip"
+    with ui.step(f"take CRDs out of {name}"):
+        try:
+            with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+                content = answer.read()
+        except OSError as error:
+            raise Failure(
+                f"could not download {url}: {error}", "Check that the Go module proxy can be reached."
+            ) from error
+        if (sum_ := hashlib.sha256(content).hexdigest()) != pin["sha256"]:
+            raise Failure(f"{url} has the SHA-256 {sum_}", f"If that is right, write it into {_PINS.name}.")
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for file in pin["files"]:
+                (folder / Path(file).name).write_bytes(archive.read(f"{name}/{file}"))
