@@ -157,6 +157,24 @@ def test_a_release_in_another_namespace_stays_in_it(namespace: str) -> None:
     assert hosts and all(f".{namespace}.svc.cluster.local" in host for host in hosts)
 
 
+def test_users_and_groups_are_left_to_a_cluster_that_wants_to_choose_them(rendered: list[Object]) -> None:
+    chosen = {"runAsUser", "runAsGroup", "fsGroup"}
+    assert all(chosen <= set(pod["spec"]["securityContext"]) for _, pod in pods(rendered))
+    for name, pod in pods(objects("prod", values={"global.arbitraryUsers": True})):
+        assert not chosen & set(pod["spec"]["securityContext"]), name
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True, name
+        assert not any(chosen & set(container["securityContext"]) for container in containers(pod)), name
+
+
+@pytest.mark.parametrize("policy", ["SingleStack", "PreferDualStack", "RequireDualStack"])
+def test_customers_may_come_over_both_ip_families(policy: str) -> None:
+    assert "ipFamilyPolicy" not in one(objects(), "Service", "-app")["spec"]
+    assert (
+        one(objects(values={"app.service.ipFamilyPolicy": policy}), "Service", "-app")["spec"]["ipFamilyPolicy"]
+        == policy
+    )
+
+
 def test_an_empty_storage_class_leaves_it_to_the_cluster() -> None:
     for part in ("mongodb", "redis"):
         (claim,) = workload(part, values={"global.storageClass": ""})["spec"]["volumeClaimTemplates"]

@@ -43,9 +43,11 @@ topologySpreadConstraints:
   {{- include "common.spread" .ctx | nindent 2 }}
 securityContext:
   runAsNonRoot: true
+  {{- if not .ctx.Values.global.arbitraryUsers }}
   runAsUser: {{ .user }}
   runAsGroup: {{ .user }}
   fsGroup: {{ .user }}
+  {{- end }}
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault

@@ -20,7 +20,11 @@ if [[ $TLS == true ]]; then
     --tlsAllowConnectionsWithoutCertificates)
 fi
 
-exec mongod --replSet rs0 --bind_ip_all --port 27017 --dbpath /data/db --nounixsocket \
+# Without it mongod listens on IPv4 only; with it, it doesn't start where the kernel has no IPv6.
+ipv6=()
+[[ ! -s /proc/net/if_inet6 ]] || ipv6=(--ipv6)
+
+exec mongod --replSet rs0 --bind_ip_all "${ipv6[@]}" --port 27017 --dbpath /data/db --nounixsocket \
   --keyFile /run/mongodb/keyfile "${tls[@]}" \
   --wiredTigerCacheSizeGB "$((cache / 1024)).$(printf '%03d' $((cache % 1024 * 1000 / 1024)))" \
   --setParameter enableLocalhostAuthBypass=false \
