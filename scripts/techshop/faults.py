@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from techshop import cluster, helm, shell
 from techshop.errors import Failure
@@ -55,6 +56,65 @@ def isolated(namespace: str, pod: str) -> Iterator[None]:
     finally:
         rule("--delete", "INPUT", "--in-interface")
         rule("--delete", "OUTPUT", "--out-interface")
+
+
+@contextmanager
+def small_volume(namespace: str, pod: str, room: int = 512) -> Iterator[Path]:
+    """Put a pod's volume, a folder of its node, on a file system of its own while this is entered.
+
+    Args:
+        namespace: the pod's namespace.
+        pod: the pod, which is started again at the beginning and at the end.
+        room: MiB that it has beside what it holds.
+
+    Yields:
+        The folder, on the pod's node.
+    """
+    claim = helm.kubectl("get", "pvc", f"data-{pod}", "--namespace", namespace, "-o", "jsonpath={.spec.volumeName}")
+    source = "jsonpath={.spec.hostPath.path}{.spec.local.path}"
+    folder = helm.kubectl("get", "pv", claim, "-o", source)
+    node = node_of(namespace, pod)
+
+    def while_stopped(script: str) -> None:
+        # Its volume keeps the pod on this node, where it can't start now.
+        helm.kubectl("cordon", node)
+        try:
+            helm.kubectl("delete", "pod", pod, "--namespace", namespace, "--wait")
+            shell.run("docker", "exec", node, "sh", "-euc", script, "sh", folder, str(room))
+        finally:
+            helm.kubectl("uncordon", node)
+
+    while_stopped("""
+        size=$(($(du -sm "$1" | cut -f1) + $2))
+        cp -a "$1" "$1.aside"
+        mount -t tmpfs -o "size=${size}m" tmpfs "$1"
+        cp -a "$1.aside/." "$1"
+        rm -r "$1.aside"
+    """)
+    try:
+        yield Path(folder)
+    finally:
+        while_stopped("""
+            rm -f "$1/filler"
+            cp -a "$1" "$1.aside"
+            umount "$1"
+            find "$1" -mindepth 1 -delete
+            cp -a "$1.aside/." "$1"
+            rm -r "$1.aside"
+        """)
+
+
+def fill(namespace: str, pod: str, folder: Path) -> None:
+    """Take all the room that is left in a small volume."""
+    script = """
+        fallocate -l "$(df --output=avail --block-size=1 "$1" | tail -n 1)" "$1/filler"
+    """
+    _on_node(namespace, pod, "sh", "-euc", script, "sh", str(folder))
+
+
+def empty(namespace: str, pod: str, folder: Path) -> None:
+    """Give the room back."""
+    _on_node(namespace, pod, "rm", str(folder / "filler"))
 
 
 @contextmanager

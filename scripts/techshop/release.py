@@ -185,6 +185,14 @@ class Release:
             raise Failure(f"{part} has nobody who takes writes")
         return found
 
+    def promote(self, part: str, pod: str) -> None:
+        """Make a pod take its store's writes; nothing happens when it does so already."""
+        ordinal = int(pod.rpartition("-")[2])
+        if part == "mongodb":
+            self.mongodb("db.adminCommand({replSetStepUp: 1})", ordinal)
+        elif pod not in self.masters():
+            self.redis("CLUSTER", "FAILOVER", node=ordinal)
+
     def nodes(self) -> list["Node"]:
         """Return the nodes of Redis as node 0 knows them."""
         return [Node.parse(line) for line in self.redis("CLUSTER", "NODES").strip().splitlines()]

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import runbooks
@@ -13,6 +14,9 @@ from techshop.ledger import RedisLedger
 from techshop.release import Release
 from techshop.shop import Ledger
 
+#: The container of each store that takes the writes.
+SERVERS = {"mongodb": "mongod", "redis": "redis"}
+
 
 @pytest.fixture(scope="module")
 def release(prod: Release) -> Release:
@@ -22,7 +26,7 @@ def release(prod: Release) -> Release:
 @pytest.fixture(autouse=True)
 def healthy(release: Release) -> None:
     """Let the fault before be over."""
-    for part in ("mongodb", "redis", "app"):
+    for part in (*SERVERS, "app"):
         release.ready(part)
     eventually(lambda: "cluster_state:ok" in release.redis("CLUSTER", "INFO"))
     eventually(release.primary)
@@ -38,35 +42,68 @@ def sessions(release: Release) -> Iterator[RedisLedger]:
     assert ledger.result["written"] > 100, ledger.result
 
 
-@pytest.mark.parametrize(("part", "container"), [("mongodb", "mongod"), ("redis", "redis")])
-def test_the_process_that_takes_the_writes_is_killed(
-    release: Release, orders: Ledger, sessions: RedisLedger, part: str, container: str
-) -> None:
-    pod = release.writer(part)
-    before = release.restarts(pod)
-    faults.signal(release.namespace, pod, container, "KILL")
-    eventually(lambda: release.restarts(pod) > before)
-    # Whoever it is: the process is often back before the others would replace it.
-    eventually(lambda: release.writer(part))
+def test_the_processes_that_take_the_writes_are_killed(release: Release, orders: Ledger, sessions: RedisLedger) -> None:
+    writers = {part: release.writer(part) for part in SERVERS}
+    before = {part: release.restarts(pod) for part, pod in writers.items()}
+    for part, pod in writers.items():
+        faults.signal(release.namespace, pod, SERVERS[part], "KILL")
+    for part, pod in writers.items():
+        eventually(lambda pod=pod, count=before[part]: release.restarts(pod) > count)
+        # Whoever it is: the process is often back before the others would replace it.
+        eventually(lambda part=part: release.writer(part))
 
 
-@pytest.mark.parametrize(("part", "container"), [("mongodb", "mongod"), ("redis", "redis")])
-def test_a_process_stands_still_for_20_seconds(
-    release: Release, orders: Ledger, sessions: RedisLedger, part: str, container: str
+def test_the_processes_that_take_the_writes_stand_still_for_20_seconds(
+    release: Release, orders: Ledger, sessions: RedisLedger
 ) -> None:
-    pod = release.writer(part)
-    faults.signal(release.namespace, pod, container, "STOP")
+    writers = {part: release.writer(part) for part in SERVERS}
+    for part, pod in writers.items():
+        faults.signal(release.namespace, pod, SERVERS[part], "STOP")
     time.sleep(20)
-    faults.signal(release.namespace, pod, container, "CONT")
+    for part, pod in writers.items():
+        faults.signal(release.namespace, pod, SERVERS[part], "CONT")
 
 
-@pytest.mark.parametrize("part", ["mongodb", "redis"])
-def test_a_pods_network_is_gone_for_30_seconds(
-    release: Release, orders: Ledger, sessions: RedisLedger, part: str
+def test_the_network_of_those_that_take_the_writes_is_gone_for_30_seconds(
+    release: Release, orders: Ledger, sessions: RedisLedger
 ) -> None:
-    pod = release.writer(part)
-    with faults.isolated(release.namespace, pod):
+    primary, master = (release.writer(part) for part in SERVERS)
+    with faults.isolated(release.namespace, primary), faults.isolated(release.namespace, master):
         time.sleep(30)
+
+
+def test_a_full_volume_is_named_and_the_others_take_over(
+    release: Release, orders: Ledger, sessions: RedisLedger
+) -> None:
+    pods = {part: release.writer(part) for part in SERVERS}
+    said = {
+        "mongodb": lambda: release.kubectl("logs", pods["mongodb"], "-c", "mongod", "--tail=5"),
+        "redis": lambda: release.kubectl("logs", pods["redis"], "-c", "reconciler", "--tail=5"),
+    }
+    with ExitStack() as volumes:
+        folders = {
+            part: volumes.enter_context(faults.small_volume(release.namespace, pod)) for part, pod in pods.items()
+        }
+        for part, pod in pods.items():
+            release.ready(part)
+            eventually(lambda part=part, pod=pod: release.promote(part, pod) or is_writer(release, part, pod))
+        for part, pod in pods.items():
+            faults.fill(release.namespace, pod, folders[part])
+        for part, pod in pods.items():
+            eventually(lambda part=part: "docs/runbooks/grow-volumes.md" in said[part](), seconds=240)
+            eventually(lambda part=part, pod=pod: not is_writer(release, part, pod))
+        placed = len(orders.placed)
+        eventually(lambda: len(orders.placed) > placed + 10)
+        for part, pod in pods.items():
+            faults.empty(release.namespace, pod, folders[part])
+        for part in SERVERS:
+            release.ready(part, timeout=600)
+    for part in SERVERS:
+        release.ready(part)
+
+
+def is_writer(release: Release, part: str, pod: str) -> bool:
+    return pod in ([release.primary()] if part == "mongodb" else release.masters())
 
 
 def test_the_node_that_holds_the_primary_is_switched_off(release: Release, orders: Ledger) -> None:
@@ -81,48 +118,43 @@ def test_each_node_in_turn_is_drained(release: Release, orders: Ledger, sessions
     for node in faults.workers():
         with faults.drained(node):
             pass
-        for part in ("mongodb", "redis", "app"):
+        for part in (*SERVERS, "app"):
             release.ready(part)
 
 
-@pytest.mark.parametrize("part", ["mongodb", "redis"])
-def test_a_member_loses_its_volume(release: Release, orders: Ledger, sessions: RedisLedger, part: str) -> None:
-    pod = release.writer(part)
-    claim = f"data-{pod}"
-    release.kubectl("delete", "pvc", claim, "--wait=false")
-    release.kubectl("delete", "pod", pod, "--wait")
-    eventually(lambda: release.get("pvc", claim)["status"]["phase"] == "Bound")
-    release.ready(part)
-    if part == "mongodb":
-        eventually(lambda: set(release.states().values()) == {"PRIMARY", "SECONDARY"} and len(release.states()) == 3)
-    else:
-        eventually(lambda: release.shape() == {"masters": 3, "replicas": 3, "others": 0})
+def test_those_that_take_the_writes_lose_their_volumes(release: Release, orders: Ledger, sessions: RedisLedger) -> None:
+    writers = [release.writer(part) for part in SERVERS]
+    claims = [f"data-{pod}" for pod in writers]
+    release.kubectl("delete", "pvc", *claims, "--wait=false")
+    release.kubectl("delete", "pod", *writers, "--wait")
+    for claim in claims:
+        eventually(lambda claim=claim: release.get("pvc", claim)["status"]["phase"] == "Bound")
+    for part in SERVERS:
+        release.ready(part)
+    eventually(lambda: sorted(release.states().values()) == ["PRIMARY", "SECONDARY", "SECONDARY"])
+    eventually(lambda: release.shape() == {"masters": 3, "replicas": 3, "others": 0})
 
 
-def test_an_upgrade_that_changes_resources_rolls_both_stores(
+def test_an_upgrade_and_a_rollback_restart_both_stores_pod_by_pod(
     release: Release, orders: Ledger, sessions: RedisLedger
 ) -> None:
     release.upgrade(mongodb__podAnnotations={"round": "2"}, redis__podAnnotations={"round": "2"})
-    for part in ("mongodb", "redis"):
+    for part in SERVERS:
         release.ready(part, timeout=600)
     helm.helm("rollback", release.name, "--namespace", release.namespace, "--wait", "--timeout=10m", timeout=660)
-    for part in ("mongodb", "redis"):
+    for part in SERVERS:
         release.ready(part, timeout=600)
     assert orders.retried == []
 
 
-def test_redis_shards_are_added_and_taken_away(release: Release, orders: Ledger, sessions: RedisLedger) -> None:
-    release.upgrade(redis__cluster__shards=4)
-    eventually(lambda: release.shape() == {"masters": 4, "replicas": 4, "others": 0}, seconds=300)
-    release.upgrade(redis__cluster__shards=3)
-    eventually(lambda: release.shape() == {"masters": 3, "replicas": 3, "others": 0}, seconds=600)
-
-
-def test_mongodb_members_are_added_and_taken_away(release: Release, orders: Ledger) -> None:
-    for members in (5, 3):
-        release.upgrade(mongodb__replicaSet__replicas=members)
-        eventually(lambda members=members: len(release.states()) == members, seconds=300)
-        eventually(lambda: sorted(set(release.states().values())) == ["PRIMARY", "SECONDARY"])
+@pytest.mark.parametrize(("members", "shards"), [(5, 4), (3, 3)], ids=["larger", "smaller"])
+def test_both_stores_change_their_size(
+    release: Release, orders: Ledger, sessions: RedisLedger, members: int, shards: int
+) -> None:
+    release.upgrade(mongodb__replicaSet__replicas=members, redis__cluster__shards=shards)
+    states = ["PRIMARY"] + ["SECONDARY"] * (members - 1)
+    eventually(lambda: sorted(release.states().values()) == states, seconds=300)
+    eventually(lambda: release.shape() == {"masters": shards, "replicas": shards, "others": 0}, seconds=600)
 
 
 def test_volumes_grow_as_the_runbook_says_and_nothing_restarts(release: Release, orders: Ledger) -> None:

@@ -9,6 +9,13 @@ fi
 # mongod refuses a keyfile that its group may read, as every file of a Secret volume can be: it gets a copy.
 (umask 077 && cat /secrets/keyfile > /run/mongodb/keyfile)
 
+# On a full volume mongod can neither recover nor stop, and says so in pages of its own.
+free=$(df --output=avail --block-size=1M /data/db | tail -n 1)
+if ((free < 32)); then
+  echo "mongod: its volume has $free MiB left: add space as docs/runbooks/grow-volumes.md says, or free some" >&2
+  exit 1
+fi
+
 # Half of what the limit leaves over the 256 MiB that mongod needs beside its cache, and never below 256 MiB.
 cache=$(((MEMORY_LIMIT_MIB - 256) / 2))
 ((cache >= 256)) || cache=256

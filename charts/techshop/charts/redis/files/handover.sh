@@ -11,12 +11,6 @@ serves() { # also while it is too busy to say
   echo "$nodes" | awk '$3 ~ /myself/ && $3 ~ /master/ && NF > 8 { found = 1 } END { exit !found }'
 }
 others() { grep -v "^$POD_NAME\." /scripts/members | while read -r host; do address "$host"; done; }
-stays() { [ "$(limit=2 && setting replica-priority -h "$1")" = 100 ]; }
-successor() {
-  admin INFO replication | sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=6379,state=online,.*/\1/p' | while read -r replica; do
-    if stays "$replica"; then echo "$replica"; break; fi
-  done
-}
 anybody_stays() {
   for other in $(others); do
     if stays "$other"; then return; fi

@@ -116,6 +116,14 @@ refresh() {
   fi
 }
 
+# A node whose volume is full refuses writes but is no less alive to the others: its replica takes over, if it can write.
+stuck() {
+  ! writes || return 1
+  say "can't write to its volume, which has $(df -h /data | awk 'NR == 2 { print $4 }') left: add space as docs/runbooks/grow-volumes.md says, or free some"
+  [ "$CLUSTER" = false ] || replica=$(successor)
+  [ -z "${replica:-}" ] || say "handing over to $(getent hosts "$replica" | awk '{ print $2 }'): $(admin -h "$replica" CLUSTER FAILOVER)"
+}
+
 # Whether the look before came to the same: news travel for a second or two.
 settled() {
   intent=$1
@@ -163,7 +171,7 @@ for_ever() {
   until [ -s /run/redis/secrets ]; do sleep 1; done
   while true; do
     refresh
-    [ "$CLUSTER" = false ] || look
+    stuck || [ "$CLUSTER" = false ] || look
     sleep 3
   done
 }
