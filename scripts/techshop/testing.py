@@ -137,6 +137,7 @@ def _app(layer: str, _options: Sequence[str]) -> Result:
 
 def _lint(layer: str, _options: Sequence[str]) -> Result:
     here = Path(sys.executable).parent
+    tools.install(_TOOLS[layer])
     result = Result(layer)
     checks: dict[str, Sequence[str | Path]] = {
         "ruff check": [here / "ruff", "check"],
@@ -145,6 +146,12 @@ def _lint(layer: str, _options: Sequence[str]) -> Result:
         "shellcheck": [here / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *_scripts()],
         "yamllint": [here / "yamllint", "--strict", *_yaml()],
         "yamale": [here / "yamale", "--schema", ".github/chart-schema.yaml", "charts/techshop/Chart.yaml"],
+        # It doesn't know yet that `$/` is this repository.
+        "actionlint": [
+            paths.BIN / "actionlint",
+            f"-shellcheck={here / 'shellcheck'}",
+            '-ignore=reusable workflow call "[$]/',
+        ],
         "zizmor": [here / "zizmor", "--offline", "--quiet", "--pedantic", "."],
         "docs": [sys.executable, "-m", "techshop.cli", "docs", "--check"],
     }
@@ -194,6 +201,7 @@ def _yaml() -> list[Path]:
 
 
 _TOOLS: dict[str, list[str]] = {
+    "lint": ["actionlint"],
     "harness": [],
     "scripts": [],
     "render": ["helm", "helm3"],
