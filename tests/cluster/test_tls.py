@@ -1,4 +1,4 @@
-"""TLS everywhere, and Secrets that change while the shop runs: certificates and passwords."""
+"""TLS everywhere, Valkey in Redis' place, and Secrets that change while the shop runs: certificates and passwords."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import runbooks
 from certificates import Authority
 from conftest import eventually
 
-from techshop import shell
+from techshop import images, shell
 from techshop.errors import Failure
 from techshop.ledger import RedisLedger
 from techshop.release import Release
@@ -29,7 +29,8 @@ def release(make_release: Callable[..., Release], authority: Authority) -> Relea
             authority.issue(f"{part}-certificate", namespace, *services)
 
     existing = {part: f"{part}-certificate" for part in SERVICES}
-    return make_release("prod", "ci", before=issue, global__tls__enabled=True, global__tls__existing=existing)
+    tls = {"global__tls__enabled": True, "global__tls__existing": existing}
+    return make_release("prod", "ci", before=issue, **tls, redis__image=images.alternative("valkey"))
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,10 @@ def changed(before: dict[str, str]) -> set[str]:
 @pytest.mark.parametrize(
     ("file", "rebuilt"),
     [
-        ("redis/docker-entrypoint.sh", {"redis"}),
+        ("redis/docker-entrypoint.sh", {"redis", "valkey"}),
         ("mongo/requirements.txt", {"mongo"}),
         ("nodejs/package-lock.json", {"nodejs", "mongo", "app"}),
-        ("redis/packages", {"base", "nodejs", "mongo", "redis", "app"}),
+        ("redis/packages", {"base", "nodejs", "mongo", "redis", "valkey", "app"}),
     ],
 )
 def test_a_change_rebuilds_what_stands_on_it_and_no_more(copied: Path, file: str, rebuilt: set[str]) -> None:
@@ -56,7 +56,7 @@ def test_a_program_bit_counts_and_installed_modules_do_not(copied: Path) -> None
     (copied / "redis/node_modules/x.js").write_text("")
     assert not changed(before)
     (copied / "redis/docker-entrypoint.sh").chmod(0o644)
-    assert changed(before) == {"redis"}
+    assert changed(before) == {"redis", "valkey"}
 
 
 def test_a_source_key_follows_the_folder(tmp_path: Path) -> None:
@@ -107,6 +107,7 @@ def test_a_chosen_mirror_wins() -> None:
     assert recipes.sources_list("http://mirror.example/debian", ["http://apt.example bookworm main"]) == [
         "deb http://mirror.example/debian bookworm main",
         "deb http://mirror.example/debian bookworm-updates main",
+        "deb http://mirror.example/debian bookworm-backports main",
     ]
 
 
@@ -119,6 +120,7 @@ def test_the_machines_own_mirrors_are_used() -> None:
     ]
     assert recipes.sources_list("", configured) == [
         "deb http://apt.example/debian bookworm main",
+        "deb http://apt.example/debian bookworm-backports main",
         "deb http://apt.example/security bookworm-security main",
     ]
 
@@ -126,7 +128,12 @@ def test_the_machines_own_mirrors_are_used() -> None:
 @pytest.mark.parametrize("configured", [[], ["http://archive.example/ubuntu noble main"]])
 def test_a_machine_of_another_kind_asks_debian(configured: list[str]) -> None:
     lines = recipes.sources_list("", configured)
-    assert [line.split()[2] for line in lines] == ["bookworm", "bookworm-security", "bookworm-updates"]
+    assert [line.split()[2] for line in lines] == [
+        "bookworm",
+        "bookworm-backports",
+        "bookworm-security",
+        "bookworm-updates",
+    ]
     assert all("deb.debian.org" in line for line in lines)
 
 
