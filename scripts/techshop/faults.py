@@ -106,10 +106,7 @@ def small_volume(namespace: str, pod: str, room: int = 512) -> Iterator[Path]:
 
 def fill(namespace: str, pod: str, folder: Path) -> None:
     """Take all the room that is left in a small volume."""
-    script = """
-        fallocate -l "$(df --output=avail --block-size=1 "$1" | tail -n 1)" "$1/filler"
-    """
-    _on_node(namespace, pod, "sh", "-euc", script, "sh", str(folder))
+    _on_node(namespace, pod, "sh", "-euc", '! cat /dev/zero > "$1/filler" 2> /dev/null', "sh", str(folder))
 
 
 def empty(namespace: str, pod: str, folder: Path) -> None:

@@ -21,7 +21,11 @@ _KEYS = {
     "redis-exporter": "redis.exporter.image",
 }
 #: What says which version is inside a stand-in; Debian's packages move on, and a tag must not lie.
-_VERSION = {"mongo": ("mongod", "--version"), "redis": ("redis-server", "--version"), "valkey": ("redis-server", "--version")}
+_VERSION = {
+    "mongo": ("mongod", "--version"),
+    "redis": ("redis-server", "--version"),
+    "valkey": ("redis-server", "--version"),
+}
 #: What can take the place of an image of the chart: in air-gapped clusters, and elsewhere.
 _ALTERNATIVES = {
     "valkey": ("docker.io/techshop-airgap/valkey:8.0.1", "docker.io/valkey/valkey:8.1.4"),
