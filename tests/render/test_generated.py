@@ -27,7 +27,7 @@ LASTING = [
     test_workloads.test_it_is_scaled_by_an_autoscaler_or_by_a_count_and_never_by_both,
 ]
 # A path of the values, then what is wrong with it.
-SENTENCE = re.compile(r"(execution error at \([^)]*\): |^)[a-z]+[\w.]*: \S+ .{20,}", re.MULTILINE)
+SENTENCE = re.compile(r"(execution error at \([^)]*\): |^)[a-z]+[\w.-]*: \S+ .{20,}", re.MULTILINE)
 INNARDS = ("nil pointer", "goroutine", "runtime error", "interface conversion", "error calling", "wrong type", "%!")
 
 

@@ -17,6 +17,11 @@ def test_files_can_not_be_held_at_a_version_to_come(refused, tag: str, held: str
     assert f"can't keep its files as {held} does; write" in message
 
 
-@pytest.mark.parametrize("held", ["8", "v8.0", "8.0.1", 8.0])
+@pytest.mark.parametrize("tag", ["noble", "1234567890123456789012.0", "08.0", "nightly-2026.11", "8"])
+def test_a_tag_that_names_no_series_is_taken_as_it_is(tag: str) -> None:
+    assert objects(values={"mongodb.image.tag": tag, "mongodb.featureCompatibilityVersion": "8.0"})
+
+
+@pytest.mark.parametrize("held", ["8", "v8.0", "8.0.1", "08.0", "1234567890123456789012.0", 8.0])
 def test_a_version_is_written_as_a_series(refused, held: object) -> None:
     assert "/mongodb/featureCompatibilityVersion" in refused(values={"mongodb.featureCompatibilityVersion": held})

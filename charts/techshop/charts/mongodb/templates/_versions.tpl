@@ -1,6 +1,6 @@
 {{/* The release series of an image's reference or tag, such as 8.0, or nothing where it names none. */}}
 {{- define "mongodb.series" -}}
-{{- regexFind "[0-9]+\\.[0-9]+" (regexFind "(^|:)v?[0-9]+\\.[0-9]+[^/@]*" .) -}}
+{{- regexFind "[0-9]+[.][0-9]" (regexFind "(^|:)v?[1-9][0-9]?[.][0-9]($|[^0-9])" .) -}}
 {{- end -}}
 
 {{/*
@@ -10,13 +10,13 @@ the way from one series to the next is: hold that version at the older of both, 
 {{- define "mongodb.upgradeOrder" -}}
 {{- $new := include "mongodb.series" .Values.image.tag -}}
 {{- $held := .Values.featureCompatibilityVersion | default "" -}}
-{{- if and $held (semverCompare (printf "<%s" $held) $new) -}}
+{{- if and $held $new (semverCompare (printf "<%s" $held) $new) -}}
 {{- fail (printf "mongodb.featureCompatibilityVersion: MongoDB %s can't keep its files as %s does; write %q or the version before it" $new $held $new) -}}
 {{- end -}}
 {{- $name := include "common.fullname" . -}}
 {{- range (dig "spec" "template" "spec" "containers" list (lookup "apps/v1" "StatefulSet" .Release.Namespace $name)) -}}
 {{- $old := ternary (include "mongodb.series" .image) "" (eq .name "mongod") -}}
-{{- if and $old (ne $old $new) -}}
+{{- if and $old $new (ne $old $new) -}}
 {{- $older := ternary $old $new (semverCompare (printf ">%s" $old) $new) -}}
 {{- $distance := sub (semver $new).Major (semver $old).Major -}}
 {{- if not (has (int $distance) (list -1 0 1)) -}}
