@@ -124,6 +124,18 @@ stuck() {
   [ -z "${replica:-}" ] || say "handing over to $(getent hosts "$replica" | awk '{ print $2 }'): $(admin -h "$replica" CLUSTER FAILOVER)"
 }
 
+# A replica whose master is told to be elsewhere in gossip goes on asking for it where it was, for ever.
+astray() {
+  master=$(echo "$nodes" | awk '$3 ~ /myself/ && $4 != "-" { print $4 }')
+  [ -n "$master" ] || return 1
+  there=$(echo "$nodes" | awk -v id="$master" '$1 == id { sub(/:[0-9]+@.*/, "", $2); print $2 }')
+  asked=$(admin INFO replication | field master_host)
+  [ -n "$there" ] && [ -n "$asked" ] && [ "$asked" != "$there" ] || return 1
+  say "asked for its master at $asked, which is at $there now: $(admin CLUSTER REPLICATE "$master")"
+  # Valkey takes no notice when it is the same master; what it reads at its start has the address right.
+  [ "$(admin INFO replication | field master_host)" = "$there" ] || admin SHUTDOWN NOSAVE
+}
+
 # Whether the look before came to the same: news travel for a second or two.
 settled() {
   intent=$1
@@ -145,6 +157,7 @@ look() {
     [ -z "$forgotten" ] || { say "forgot ${forgotten}as it was before"; return; }
   fi
 
+  ! astray || return
   locate
   while read -r action arguments; do
     # shellcheck disable=SC2086 # several arguments

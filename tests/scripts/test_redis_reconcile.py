@@ -1,0 +1,93 @@
+"""What the loop beside a Redis node does where the plan can't help: a redis-cli that answers from a table stands in."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from techshop import paths
+
+FILES = paths.ROOT / "charts/techshop/charts/redis/files"
+HOST = "shop-redis-{}.nodes.shop.svc.cluster.local"
+CLI = """#!/usr/bin/env python3
+import json, os, pathlib, sys
+options = ("--no-auth-warning", "--user", "admin", "-e")
+words = [word for word in sys.argv[1:] if word not in options]
+with open("{folder}/asked", "a") as log:
+    print(" ".join(words), file=log)
+print(json.loads(pathlib.Path("{folder}/answers").read_text()).get(" ".join(words), "OK"))
+"""
+
+
+def nodes(*lines: str) -> str:
+    """CLUSTER NODES of node 1, a replica of node 0, or what the lines say instead."""
+    ours = f"id1 10.0.0.1:6379@16379,{HOST.format(1)} myself,slave id0 0 0 1 connected"
+    return "\n".join(lines or (ours, f"id0 10.0.0.9:6379@16379,{HOST.format(0)} master - 0 0 1 connected 0-16383"))
+
+
+@pytest.fixture
+def asked(tmp_path: Path):
+    """Return a function that runs the loop for one look beside node 1 and gives the commands that it sent."""
+    scripts = tmp_path / "scripts"
+    for name in ("scripts", "run", "secrets", "tls", "bin"):
+        (tmp_path / name).mkdir()
+    for file in FILES.iterdir():
+        text = file.read_text().replace("/run/redis", f"{tmp_path}/run")
+        for folder in ("scripts", "secrets", "tls"):
+            text = text.replace(f"/{folder}/", f"{tmp_path}/{folder}/")
+        (scripts / file.name).write_text(text)
+    (scripts / "members").write_text("".join(f"{HOST.format(ordinal)}\n" for ordinal in (0, 1)))
+    (scripts / "shards").write_text("1")
+    (tmp_path / "run/secrets").write_text("the same")
+    (tmp_path / "run/admin-password").write_text("x")
+    programs = {"redis-cli": CLI.format(folder=tmp_path), "sha256sum": "#!/bin/sh\necho the same\n"}
+    for name, text in programs.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+
+    def run(**answers: str) -> list[str]:
+        defaults = {"ping": "PONG", "CLUSTER NODES": nodes(), "INFO persistence": "aof_last_write_status:ok\r"}
+        told = defaults | {key.replace("__", " "): value for key, value in answers.items()}
+        (tmp_path / "answers").write_text(json.dumps(told))
+        env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "POD_NAME": "shop-redis-1", "POD_IP": "10.0.0.1"}
+        loop = subprocess.Popen(["sh", scripts / "reconcile.sh"], env=env | {"CLUSTER": "true", "TLS": "false"})
+        try:
+            loop.wait(2)
+        except subprocess.TimeoutExpired:
+            loop.terminate()
+            loop.wait()
+        return (tmp_path / "asked").read_text().splitlines()
+
+    return run
+
+
+def test_a_replica_that_asks_for_its_master_where_it_was_is_told_where_it_is(asked) -> None:
+    commands = asked(INFO__replication="role:slave\r\nmaster_host:10.0.0.5\r")
+    assert "CLUSTER REPLICATE id0" in commands
+    # The answer stays the same here, as it does with a server that takes no notice.
+    assert commands[-1] == "SHUTDOWN NOSAVE"
+
+
+def test_a_replica_that_asks_at_the_right_place_is_left_alone(asked) -> None:
+    commands = asked(INFO__replication="role:slave\r\nmaster_host:10.0.0.9\r")
+    assert not [command for command in commands if command.startswith(("CLUSTER REPLICATE", "SHUTDOWN"))]
+
+
+@pytest.mark.parametrize("status", ["ok", "err"])
+def test_a_master_that_can_not_write_hands_over_to_a_replica_that_can(asked, status: str) -> None:
+    master = nodes(
+        f"id1 10.0.0.1:6379@16379,{HOST.format(1)} myself,master - 0 0 1 connected 0-16383",
+        f"id0 10.0.0.9:6379@16379,{HOST.format(0)} slave id1 0 0 1 connected",
+    )
+    commands = asked(
+        CLUSTER__NODES=master,
+        INFO__persistence="aof_last_write_status:err\r",
+        INFO__replication="role:master\r\nslave0:ip=10.0.0.9,port=6379,state=online,offset=1,lag=0\r",
+        **{
+            "-h 10.0.0.9 CONFIG GET replica-priority": "replica-priority\n100",
+            "-h 10.0.0.9 INFO persistence": f"aof_last_write_status:{status}\r",
+        },
+    )
+    assert ("-h 10.0.0.9 CLUSTER FAILOVER" in commands) == (status == "ok")
