@@ -41,6 +41,14 @@ user exporter on $exporter~* &* -@all +@connection +client|list +cluster|info +c
 EOF
 }
 
+# Make the node go by the access list that was written. ACL LOAD would also drop clients, and replicas of Valkey 8.0.1 crash
+# at it.
+apply_access_list() {
+  answer=$(sed 's/^user \([^ ]*\)/ACL SETUSER \1 reset/' /run/redis/users.acl | admin 2>&1 | sort -u)
+  echo "$answer"
+  [ "$answer" = OK ]
+}
+
 # field NAME: the value of a "NAME:value" line on standard input, as INFO and CLUSTER INFO print them.
 field() {
   tr -d '\r' | sed -n "s/^$1://p"

@@ -91,7 +91,7 @@ take() {
   cat /run/redis/users.acl > /run/redis/before.acl
   write_access_list &&
     admin -e -x CONFIG SET masterauth < /secrets/admin-password &&
-    admin -e ACL LOAD &&
+    apply_access_list &&
     cat /secrets/admin-password > /run/redis/admin-password || return 1
   [ "$TLS" = false ] ||
     admin -e CONFIG SET tls-cert-file /tls/tls.crt tls-key-file /tls/tls.key tls-ca-cert-file /tls/ca.crt
@@ -102,7 +102,7 @@ take() {
 refresh() {
   if [ -n "$(find /run/redis/before.acl -mmin +9 2> /dev/null)" ]; then
     rm /run/redis/before.acl
-    write_access_list && say "took the passwords before out of the access list: $(admin ACL LOAD)"
+    write_access_list && say "took the passwords before out of the access list: $(apply_access_list)"
   fi
   now=$(secrets)
   [ "$now" != "$(cat /run/redis/secrets)" ] || return 0
