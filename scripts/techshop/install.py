@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from techshop import cluster, engine, helm, images, paths, reach, tools, ui
+from techshop.errors import Failure
 from techshop.shop import Shop
 
 NAMESPACE = "techshop"
@@ -29,12 +30,23 @@ def up(environment: str = "dev", workers: int | None = None) -> None:
     images.build()
     images.load()
     with ui.step(f"install the chart ({environment})"):
-        helm.upgrade(RELEASE, NAMESPACE, values_files(environment), values=service_values())
+        _install(environment)
     url = cluster.url()
     with ui.step("place an order"):
         shop = Shop(url, patience=120)
         order = shop.order(shop.products()[0]["id"])
     _explain(environment, url, str(order["id"]))
+
+
+def _install(environment: str) -> None:
+    try:
+        helm.upgrade(RELEASE, NAMESPACE, values_files(environment), values=service_values())
+    except Failure as failure:
+        if "the volumes of this release have" not in failure.tail:
+            raise
+        what = f"another environment than {environment} is installed, whose volumes are smaller or larger"
+        advice = "`.venv/bin/techshop down` removes it with all its data; then run this again."
+        raise Failure(what, advice) from failure
 
 
 def values_files(environment: str) -> list[Path]:
