@@ -36,8 +36,9 @@ class Setup:
     files: tuple[str | Path, ...] = ()
     values: str = "{}"
 
+    @cache  # noqa: B019 - there are some twenty
     def objects(self, **options: Any) -> list[Object]:
-        """Render them; options as for :func:`template`."""
+        """Render them, once: nobody may change what this returns. Options as for :func:`template`."""
         return objects(*self.files, values=json.loads(self.values), **options)
 
     def __str__(self) -> str:
