@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -52,12 +54,11 @@ def asked(tmp_path: Path):
         told = defaults | {key.replace("__", " "): value for key, value in answers.items()}
         (tmp_path / "answers").write_text(json.dumps(told))
         env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "POD_NAME": "shop-redis-1", "POD_IP": "10.0.0.1"}
-        loop = subprocess.Popen(["sh", scripts / "reconcile.sh"], env=env | {"CLUSTER": "true", "TLS": "false"})
-        try:
-            loop.wait(2)
-        except subprocess.TimeoutExpired:
-            loop.terminate()
-            loop.wait()
+        env |= {"CLUSTER": "true", "TLS": "false"}
+        # A session of its own: the loop goes on in a child of the shell that a container would take along.
+        with subprocess.Popen(["sh", scripts / "reconcile.sh"], env=env, start_new_session=True) as loop:
+            time.sleep(2)
+            os.killpg(loop.pid, signal.SIGKILL)
         return (tmp_path / "asked").read_text().splitlines()
 
     return run
