@@ -34,7 +34,7 @@ def first_look(log: Path) -> list[str]:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         commands = log.read_text().splitlines() if log.exists() else []
-        looks = [index for index, command in enumerate(commands) if command == "INFO persistence"]
+        looks = [index for index, command in enumerate(commands) if command == "INFO"]
         if len(looks) > 1:
             return commands[: looks[1]]
         time.sleep(0.1)
@@ -62,7 +62,7 @@ def asked(tmp_path: Path):
         (tmp_path / "bin" / name).chmod(0o755)
 
     def run(**answers: str) -> list[str]:
-        defaults = {"ping": "PONG", "CLUSTER NODES": nodes(), "INFO persistence": "aof_last_write_status:ok\r"}
+        defaults = {"ping": "PONG", "CLUSTER NODES": nodes(), "INFO": "aof_last_write_status:ok\r"}
         told = defaults | {key.replace("__", " "): value for key, value in answers.items()}
         (tmp_path / "answers").write_text(json.dumps(told))
         env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "POD_NAME": "shop-redis-1", "POD_IP": "10.0.0.1"}
@@ -78,14 +78,15 @@ def asked(tmp_path: Path):
 
 
 def test_a_replica_that_asks_for_its_master_where_it_was_is_told_where_it_is(asked) -> None:
-    commands = asked(INFO__replication="role:slave\r\nmaster_host:10.0.0.5\r")
+    replication = "role:slave\r\nmaster_host:10.0.0.5\r"
+    commands = asked(INFO=replication, INFO__replication=replication)
     assert "CLUSTER REPLICATE id0" in commands
     # The answer stays the same here, as it does with a server that takes no notice.
     assert commands[-1] == "SHUTDOWN NOSAVE"
 
 
 def test_a_replica_that_asks_at_the_right_place_is_left_alone(asked) -> None:
-    commands = asked(INFO__replication="role:slave\r\nmaster_host:10.0.0.9\r")
+    commands = asked(INFO="role:slave\r\nmaster_host:10.0.0.9\r")
     assert not [command for command in commands if command.startswith(("CLUSTER REPLICATE", "SHUTDOWN"))]
 
 
@@ -97,7 +98,7 @@ def test_a_master_that_can_not_write_hands_over_to_a_replica_that_can(asked, sta
     )
     commands = asked(
         CLUSTER__NODES=master,
-        INFO__persistence="aof_last_write_status:err\r",
+        INFO="aof_last_write_status:err\r",
         INFO__replication="role:master\r\nslave0:ip=10.0.0.9,port=6379,state=online,offset=1,lag=0\r",
         **{
             "-h 10.0.0.9 CONFIG GET replica-priority": "replica-priority\n100",

@@ -54,11 +54,6 @@ field() {
   tr -d '\r' | sed -n "s/^$1://p"
 }
 
-# writes ARGUMENT...: whether a node can write to its volume, as far as it knows.
-writes() {
-  [ "$(admin "$@" INFO persistence 2> /dev/null | field aof_last_write_status)" != err ]
-}
-
 # stays HOST: whether a node isn't about to stop.
 stays() {
   [ "$(limit=2 && setting replica-priority -h "$1")" = 100 ]
@@ -67,7 +62,8 @@ stays() {
 # The address of a replica of the node beside us that can take over: up to date, able to write, and there to stay.
 successor() {
   admin INFO replication | sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=6379,state=online,.*/\1/p' | while read -r replica; do
-    if stays "$replica" && writes -h "$replica"; then echo "$replica"; break; fi
+    stays "$replica" || continue
+    [ "$(admin -h "$replica" INFO persistence 2> /dev/null | field aof_last_write_status)" = err ] || { echo "$replica"; break; }
   done
 }
 

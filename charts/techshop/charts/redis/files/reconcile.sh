@@ -118,7 +118,7 @@ refresh() {
 
 # A node whose volume is full refuses writes but is no less alive to the others: its replica takes over, if it can write.
 stuck() {
-  ! writes || return 1
+  case $info in *aof_last_write_status:err*) ;; *) return 1 ;; esac
   say "can't write to its volume, which has $(df -h /data | awk 'NR == 2 { print $4 }') left: add space as docs/runbooks/grow-volumes.md says, or free some"
   [ "$CLUSTER" = false ] || replica=$(successor)
   [ -z "${replica:-}" ] || say "handing over to $(getent hosts "$replica" | awk '{ print $2 }'): $(admin -h "$replica" CLUSTER FAILOVER)"
@@ -126,11 +126,12 @@ stuck() {
 
 # A replica whose master is told to be elsewhere in gossip goes on asking for it where it was, for ever.
 astray() {
-  master=$(echo "$nodes" | awk '$3 ~ /myself/ && $4 != "-" { print $4 }')
-  [ -n "$master" ] || return 1
-  there=$(echo "$nodes" | awk -v id="$master" '$1 == id { sub(/:[0-9]+@.*/, "", $2); print $2 }')
-  asked=$(admin INFO replication | field master_host)
-  [ -n "$there" ] && [ -n "$asked" ] && [ "$asked" != "$there" ] || return 1
+  case $info in *master_host:*) ;; *) return 1 ;; esac
+  asked=$(echo "$info" | field master_host)
+  read -r master there << EOF
+$(echo "$nodes" | awk '{ at[$1] = $2 } $3 ~ /myself/ { id = $4 } END { sub(/:[0-9]+@.*/, "", at[id]); print id, at[id] }')
+EOF
+  [ -n "$there" ] && [ "$asked" != "$there" ] || return 1
   say "asked for its master at $asked, which is at $there now: $(admin CLUSTER REPLICATE "$master")"
   # Valkey takes no notice when it is the same master; what it reads at its start has the address right.
   [ "$(admin INFO replication | field master_host)" = "$there" ] || admin SHUTDOWN NOSAVE
@@ -184,6 +185,7 @@ for_ever() {
   until [ -s /run/redis/secrets ]; do sleep 1; done
   while true; do
     refresh
+    info=$(admin INFO 2> /dev/null)
     stuck || [ "$CLUSTER" = false ] || look
     sleep 3
   done
