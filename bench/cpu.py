@@ -7,7 +7,7 @@ import argparse
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from techshop import faults, helm, shell, ui
 from techshop.ledger import RedisLedger
@@ -29,13 +29,16 @@ def main() -> None:
             release.ready(part)
         time.sleep(30)
     print(f"{'':24}{'term':>8}{'epoch':>8}{'orders/s':>10}{'longest gap':>13}{'sent again':>12}")
-    for name, busy in (("idle, one minute", 0), (f"busy, {minutes:g} minutes", minutes)):
+    for name, seconds, load in (
+        ("idle, one minute", 60, nullcontext()),
+        (f"busy, {minutes:g} minutes", 60 * minutes, _burning()),
+    ):
         before = _epochs(release)
-        with RedisLedger(NAMESPACE) as sessions, Ledger(release.url) as orders, _burning(bool(busy)):
-            time.sleep(60 * (busy or 1))
+        with RedisLedger(NAMESPACE) as sessions, Ledger(release.url) as orders, load:
+            time.sleep(seconds)
         orders.check()
         term, epoch = (now - then for now, then in zip(_epochs(release), before, strict=True))
-        rate = len(orders.placed) / (60 * (busy or 1))
+        rate = len(orders.placed) / seconds
         print(f"{name:24}{term:8}{epoch:8}{rate:10.1f}{orders.longest_gap:12.1f}s{len(orders.retried):12}", flush=True)
         print(f"{'':24}Redis: {sessions.result}")
     helm.delete_namespaces(NAMESPACE)
@@ -48,11 +51,8 @@ def _epochs(release: Release) -> tuple[int, int]:
 
 
 @contextmanager
-def _burning(busy: bool) -> Iterator[None]:
+def _burning() -> Iterator[None]:
     """Keep twice as many loops going on each worker as this machine has processors."""
-    if not busy:
-        yield
-        return
     loop = (
         f"for i in $(seq {2 * (os.cpu_count() or 1)}); do (exec -a techshop-burn bash -c 'while :; do :; done') & done"
     )

@@ -6,7 +6,6 @@ Run with ``.venv/bin/python bench/render.py [--runs N]`` on a quiet machine.
 import argparse
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -63,4 +62,4 @@ WAYS: dict[str, Callable[[], int]] = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

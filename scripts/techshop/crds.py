@@ -1,9 +1,9 @@
 """What other operators' objects must look like: their CRDs, taken once from the Go modules that publish them."""
 
+import functools
 import hashlib
 import io
 import tomllib
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +11,16 @@ from typing import Any
 
 import yaml
 
-from techshop import locks, paths, ui
+from techshop import locks, paths, tools, ui
 from techshop.errors import Failure
 
 Schema = dict[str, Any]
 
 _PINS = Path(__file__).with_name("crds.toml")
 _PROXY = "https://proxy.golang.org"
-_SECONDS = 60
 
 
+@functools.cache
 def schemas() -> dict[tuple[str, str], Schema]:
     """Return the JSON schema of every custom resource, by apiVersion and kind; unknown fields are errors in them.
 
@@ -61,26 +61,20 @@ def _files(pin: dict[str, Any]) -> list[Path]:
     """Return a module's files with CRDs; downloaded when they are not there yet."""
     folder = paths.CACHE / "crds" / pin["sha256"][:16]
     files = [folder / Path(name).name for name in pin["files"]]
-    if not all(file.exists() for file in files):
-        with locks.hold("crds", "downloading CRDs"):
-            _download(pin, folder)
+    with locks.hold("crds", "downloading CRDs"):
+        if not folder.exists():
+            _download(pin, files[0])
     return files
 
 
-def _download(pin: dict[str, Any], folder: Path) -> None:
+def _download(pin: dict[str, Any], file: Path) -> None:
+    """Make the folder of this file, with all that is wanted of the module."""
     name = f"{pin['module']}@{pin['version']}"
     url = f"{_PROXY}/{pin['module']}/@v/{pin['version']}.zip"
     with ui.step(f"take CRDs out of {name}"):
-        try:
-            with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
-                content = answer.read()
-        except OSError as error:
-            raise Failure(
-                f"could not download {url}: {error}", "Check that the Go module proxy can be reached."
-            ) from error
+        content = tools.fetch(url, "Check that the Go module proxy can be reached.")
         if (sum_ := hashlib.sha256(content).hexdigest()) != pin["sha256"]:
             raise Failure(f"{url} has the SHA-256 {sum_}", f"If that is right, write it into {_PINS.name}.")
-        folder.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for file in pin["files"]:
-                (folder / Path(file).name).write_bytes(archive.read(f"{name}/{file}"))
+        with tools.fresh(file) as folder, zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for wanted in pin["files"]:
+                (folder / Path(wanted).name).write_bytes(archive.read(f"{name}/{wanted}"))

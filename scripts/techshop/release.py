@@ -182,17 +182,22 @@ class Release:
         Raises:
             Failure: there is none.
         """
-        found = self.primary() if part == "mongodb" else next(iter(self.masters()), None)
-        if not found:
+        if not (found := self.writers(part)):
             raise Failure(f"{part} has nobody who takes writes")
-        return found
+        return found[0]
+
+    def writers(self, part: str) -> list[str]:
+        """Return the pods that take a store's writes: the primary, or all masters."""
+        if part == "redis":
+            return self.masters()
+        return [pod for pod in [self.primary()] if pod]
 
     def promote(self, part: str, pod: str) -> None:
         """Make a pod take its store's writes; nothing happens when it does so already."""
         ordinal = int(pod.rpartition("-")[2])
         if part == "mongodb":
             self.mongodb("db.adminCommand({replSetStepUp: 1})", ordinal)
-        elif pod not in self.masters():
+        elif pod not in self.writers(part):
             self.redis("CLUSTER", "FAILOVER", node=ordinal)
 
     def nodes(self) -> list["Node"]:

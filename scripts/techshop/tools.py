@@ -133,13 +133,13 @@ def _link(tool: Tool, program: Path) -> None:
 
 
 def _download(tool: Tool) -> None:
-    content = _fetch(tool.url)
-    expected = _checksum(_fetch(tool.checksums).decode(), tool.url.rsplit("/", 1)[-1])
+    content = fetch(tool.url)
+    expected = _checksum(fetch(tool.checksums).decode(), tool.url.rsplit("/", 1)[-1])
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         what = f"{tool.url} has the SHA-256 {found}, but upstream publishes {expected}"
         raise Failure(what, "Try again; if it stays so, something between you and upstream changes files.")
-    with _fresh(tool.release) as folder:
+    with fresh(tool.release) as folder:
         file = folder / tool.name
         if tool.member:
             packed = folder / "packed"
@@ -166,19 +166,23 @@ def _checksum(text: str, name: str) -> str:
     raise Failure(f"upstream's list of checksums doesn't name {name}")
 
 
-def _fetch(url: str) -> bytes:
+def fetch(url: str, advice: str = "Try again, or set TECHSHOP_AIRGAP=1 to build it from package registries.") -> bytes:
+    """Download a file.
+
+    Raises:
+        Failure: it can't be had; with the advice.
+    """
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
             content: bytes = answer.read()
             return content
     except OSError as error:
-        advice = "Try again, or set TECHSHOP_AIRGAP=1 to build it from package registries."
         raise Failure(f"{url} can't be downloaded: {error}", advice) from error
 
 
 def _extract_debian(tool: Tool) -> None:
     advice = "Run `apt-get update` and try again."
-    with _fresh(tool.packaged) as folder, tempfile.TemporaryDirectory() as scratch:
+    with fresh(tool.packaged) as folder, tempfile.TemporaryDirectory() as scratch:
         Path(scratch).chmod(0o755)  # apt's own user writes here
         if not shell.succeeds("apt-cache", "show", tool.debian["package"]):
             shell.run("apt-get", "update", log="tools", advice=advice)
@@ -188,20 +192,23 @@ def _extract_debian(tool: Tool) -> None:
         shutil.copy2(Path(scratch) / "files" / tool.debian["member"], folder / tool.name)
 
 
-class _fresh:
+class fresh:
     """A folder that takes its place beside ``program`` only when the block succeeds."""
 
     def __init__(self, program: Path) -> None:
+        """Remember where the folder goes."""
         self._final = program.parent
         self._final.parent.mkdir(parents=True, exist_ok=True)
         self._scratch = tempfile.TemporaryDirectory(dir=self._final.parent, prefix=".getting-")
 
     def __enter__(self) -> Path:
+        """Return the folder to fill."""
         folder = Path(self._scratch.name) / "new"
         folder.mkdir()
         return folder
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Put it in its place, or take it away."""
         if kind is None:
             os.replace(Path(self._scratch.name) / "new", self._final)
         self._scratch.cleanup()

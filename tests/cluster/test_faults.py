@@ -86,12 +86,12 @@ def test_a_full_volume_is_named_and_the_others_take_over(
         }
         for part, pod in pods.items():
             release.ready(part)
-            eventually(lambda part=part, pod=pod: release.promote(part, pod) or is_writer(release, part, pod))
+            eventually(lambda part=part, pod=pod: release.promote(part, pod) or pod in release.writers(part))
         for part, pod in pods.items():
             faults.fill(release.namespace, pod, folders[part])
         for part, pod in pods.items():
             eventually(lambda part=part: "docs/runbooks/grow-volumes.md" in said[part](), seconds=240)
-            eventually(lambda part=part, pod=pod: not is_writer(release, part, pod))
+            eventually(lambda part=part, pod=pod: pod not in release.writers(part))
         placed = len(orders.placed)
         eventually(lambda: len(orders.placed) > placed + 10)
         for part, pod in pods.items():
@@ -100,10 +100,6 @@ def test_a_full_volume_is_named_and_the_others_take_over(
             release.ready(part, timeout=600)
     for part in SERVERS:
         release.ready(part)
-
-
-def is_writer(release: Release, part: str, pod: str) -> bool:
-    return pod in ([release.primary()] if part == "mongodb" else release.masters())
 
 
 def test_the_node_that_holds_the_primary_is_switched_off(release: Release, orders: Ledger) -> None:

@@ -74,7 +74,7 @@ def test_downloads_verifies_and_links(tool):
 
 def test_the_second_time_asks_nobody(tool, upstream, monkeypatch):
     tools.install(["it"])
-    monkeypatch.setattr(tools, "_fetch", lambda url: pytest.fail(f"asked {url}"))
+    monkeypatch.setattr(tools, "fetch", lambda url: pytest.fail(f"asked {url}"))
     monkeypatch.setattr(reach, "releases", lambda: pytest.fail("asked whether releases can be reached"))
     tools.install(["it"])
 

@@ -7,13 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CHART, KUBERNETES, Object, Setup, containers, objects, pods, template
+from conftest import CHART, KUBERNETES, Object, Setup, by_name, containers, in_process, objects, pods, template
 
 MAJORS = ("helm", "helm3")
-
-
-def by_name(rendered: list[Object]) -> dict[tuple[str, str], Object]:
-    return {(item["kind"], item["metadata"]["name"]): item for item in rendered}
 
 
 @pytest.mark.parametrize("helm", MAJORS)
@@ -34,7 +30,7 @@ def test_unsupported_kubernetes_is_refused(refused, kube: str) -> None:
 
 def test_same_values_give_same_bytes(environment: str) -> None:
     first = template(environment)
-    template.__globals__["_in_process"].cache_clear()
+    in_process.cache_clear()
     assert template(environment) == first
 
 
@@ -115,7 +111,7 @@ def test_no_hook_is_needed_to_work(rendered: list[Object]) -> None:
 
 
 def test_a_store_has_a_headless_service_and_an_autoscaler_its_target(rendered: list[Object]) -> None:
-    have = {(item["kind"], item["metadata"]["name"]): item for item in rendered}
+    have = by_name(rendered)
     for item in rendered:
         if item["kind"] == "StatefulSet":
             assert have["Service", item["spec"]["serviceName"]]["spec"]["clusterIP"] == "None"

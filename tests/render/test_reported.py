@@ -1,13 +1,10 @@
 """What users report against charts like this one: each kind of fault, over everything it could be in."""
 
-import subprocess
 from typing import Any
 
 import pytest
 import yaml
-from conftest import CHART, Object, containers, load, objects, one, pod_template, pods
-
-from techshop import paths
+from conftest import CHART, Object, by_name, containers, load, objects, one, pod_template, pods, run_helm
 
 PARTS = ["app", "mongodb", "redis"]
 #: Texts that YAML 1.1 reads as something else unless they are quoted.
@@ -97,8 +94,7 @@ def test_a_label_that_kubernetes_does_not_take_is_refused(refused, where: str, v
 
 
 def cli(*arguments: str) -> list[Object]:
-    command = [str(paths.BIN / "helm"), "template", "techshop", str(CHART), "--namespace", "shop", *arguments]
-    return load(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return load(run_helm(("template", "techshop", str(CHART), "--namespace", "shop", *arguments), "helm"))
 
 
 @pytest.mark.parametrize("text", ["a,b", "a=b", "{a,b}", "a.b", '"a"', "a\\b", "$HOME"])
@@ -125,10 +121,7 @@ def test_lists_can_be_set_item_by_item() -> None:
 def test_two_releases_in_one_namespace_do_not_touch_each_other(other: str) -> None:
     first, second = objects("prod"), objects("prod", release=other)
 
-    def names(rendered: list[Object]) -> set[tuple[str, str]]:
-        return {(item["kind"], item["metadata"]["name"]) for item in rendered}
-
-    assert not names(first) & names(second)
+    assert not by_name(first).keys() & by_name(second).keys()
     for ours, theirs in ((first, second), (second, first)):
         for selector in selectors(ours):
             for name, pod in pods(theirs):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CHART, Object, objects
+from conftest import CHART, by_name, objects
 
 
 @pytest.fixture
@@ -19,15 +19,12 @@ def umbrella(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def by_name(**options) -> dict[tuple[str, str], Object]:
-    return {(item["kind"], item["metadata"]["name"]): item for item in objects(**options)}
-
-
 @pytest.mark.parametrize("helm", ["helm", "helm3"])
 def test_it_renders_what_it_renders_alone(umbrella: Path, helm: str) -> None:
     values = {"resourceQuota.enabled": True, "app.replicaCount": 4, "redis.cluster.shards": 4}
     inside = {f"techshop.{key}": value for key, value in values.items()}
-    assert by_name(chart=umbrella, values=inside, helm=helm) == by_name(values=values, helm=helm)
+    alone = by_name(objects(values=values, helm=helm))
+    assert by_name(objects(chart=umbrella, values=inside, helm=helm)) == alone
 
 
 @pytest.mark.parametrize("helm", ["helm", "helm3"])

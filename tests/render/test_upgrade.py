@@ -7,9 +7,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENTS, Object, objects, template
+from conftest import ENVIRONMENTS, Object, by_name, objects, template
 
-from techshop import paths
+from techshop import paths, shell
 
 #: Fields that the API server never lets anyone change.
 IMMUTABLE = {
@@ -21,13 +21,9 @@ IMMUTABLE = {
 }
 
 
-def named(rendered: list[Object]) -> dict[tuple[str, str], Object]:
-    return {(item["kind"], item["metadata"]["name"]): item for item in rendered}
-
-
 def refused_changes(old: list[Object], new: list[Object]) -> list[str]:
     """Return what of an upgrade the API server would refuse, or what it would take away from the user."""
-    before, after = named(old), named(new)
+    before, after = by_name(old), by_name(new)
     found = []
     for key, item in before.items():
         kind, name = key
@@ -47,14 +43,8 @@ def refused_changes(old: list[Object], new: list[Object]) -> list[str]:
 
 def last_release() -> str:
     """Return the tag of the last release; until there is one, the last commit."""
-    listed = subprocess.run(
-        ["git", "tag", "--list", "v*", "--sort=-version:refname"],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return (listed.stdout.split() or ["HEAD"])[0]
+    tags = shell.run("git", "tag", "--list", "v*", "--sort=-version:refname", cwd=paths.ROOT).split()
+    return (tags or ["HEAD"])[0]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
