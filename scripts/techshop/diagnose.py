@@ -9,7 +9,7 @@ from typing import Any
 from techshop import paths, shell
 from techshop.errors import Failure
 
-_SHOWN = 12
+_SHOWN = 8
 #: An error in a line of the app's log, or of MongoDB's.
 _ERROR = re.compile(r'"level":"(error|fatal)"|"s":"[EF]"')
 
@@ -19,7 +19,7 @@ def explain(failure: Failure, namespace: str) -> Failure:
     folder = collect(namespace)
     sick = _sick_pods(namespace)
     events = shell.lines(_kubectl(namespace, "events", "--types=Warning"))[-_SHOWN:]
-    tail = "\n".join([failure.tail, *sick, *(["Last warnings:", *events] if events else [])])
+    tail = "\n".join([failure.tail, *(["Last warnings:", *events] if events else []), *sick])
     advice = (
         f"Events, logs and manifests of everything in {namespace} are in {folder}. Mend the cause and run it again."
     )
@@ -61,16 +61,21 @@ def errors(folder: Path) -> list[str]:
 
 
 def _sick_pods(namespace: str) -> list[str]:
-    """Say of each pod that isn't ready why, with the last lines of a container that crashes."""
+    """Say of each pod that isn't ready or doesn't stop why, with the last lines of those that know."""
     said = []
     for pod in _pods(namespace):
         name = pod["metadata"]["name"]
         for condition in pod["status"].get("conditions", []):
             if condition["type"] == "PodScheduled" and condition["status"] != "True":
                 said.append(f"{name} can't be scheduled: {condition.get('message', '')}")
+        if since := pod["metadata"].get("deletionTimestamp"):
+            said.append(f"{name} was told to stop by {since}")
         for status in _statuses(pod):
             waiting = status["state"].get("waiting", {})
             container = status["name"]
+            if container == "reconciler":
+                log = shell.lines(_kubectl(namespace, "logs", name, "-c", container, "--tail=3"))
+                said += [f"{name}: {line[:300]}" for line in log]
             if waiting.get("reason") in {"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull"}:
                 said.append(f"{name}: the image {status['image']} can't be had; `techshop images load` brings ours")
             elif waiting.get("reason") == "CrashLoopBackOff" or status.get("restartCount", 0) > 1:
