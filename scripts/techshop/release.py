@@ -38,6 +38,12 @@ class Node:
         return "master" in self.flags and "fail" not in self.flags and bool(self.slots)
 
     @property
+    def held(self) -> int:
+        """How many slots it serves."""
+        ranges = [[int(end) for end in part.split("-")] for part in self.slots if not part.startswith("[")]
+        return sum(ends[-1] - ends[0] + 1 for ends in ranges)
+
+    @property
     def follows(self) -> bool:
         """Whether it is a replica that its master knows."""
         return "slave" in self.flags and "fail" not in self.flags and self.link == "connected"
@@ -214,6 +220,11 @@ class Release:
         masters = sum(node.serves for node in nodes)
         replicas = sum(node.follows for node in nodes)
         return {"masters": masters, "replicas": replicas, "others": len(nodes) - masters - replicas}
+
+    def even(self) -> bool:
+        """Whether Redis' masters serve as many slots as each other, about."""
+        held = [node.held for node in self.nodes() if node.serves]
+        return max(held) - min(held) < 300
 
     @property
     def url(self) -> str:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -144,13 +145,21 @@ def test_an_upgrade_and_a_rollback_restart_both_stores_pod_by_pod(
 
 
 @pytest.mark.parametrize(("members", "shards"), [(5, 4), (3, 3)], ids=["larger", "smaller"])
-def test_both_stores_change_their_size(
+def test_both_stores_change_their_size_though_the_pod_that_moves_slots_is_deleted(
     release: Release, orders: Ledger, sessions: RedisLedger, members: int, shards: int
 ) -> None:
-    release.upgrade(mongodb__replicaSet__replicas=members, redis__cluster__shards=shards)
+    def delete_mover() -> None:
+        eventually(lambda: not release.even(), seconds=300, every=0.2)
+        release.kubectl("delete", "pod", f"{release.name}-redis-0", "--wait=false")
+
+    with ThreadPoolExecutor() as pool:
+        deleted = pool.submit(delete_mover)
+        release.upgrade(mongodb__replicaSet__replicas=members, redis__cluster__shards=shards)
+        deleted.result()
     states = ["PRIMARY"] + ["SECONDARY"] * (members - 1)
     eventually(lambda: sorted(release.states().values()) == states, seconds=300)
     eventually(lambda: release.shape() == {"masters": shards, "replicas": shards, "others": 0}, seconds=600)
+    eventually(release.even, seconds=300)
 
 
 def test_volumes_grow_as_the_runbook_says_and_nothing_restarts(release: Release, orders: Ledger) -> None:

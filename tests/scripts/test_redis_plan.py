@@ -42,6 +42,7 @@ class Model:
         self.nodes = [Node(ordinal, place) for ordinal, place in enumerate(places)]
         self.shards = shards
         self.members = members or len(places)
+        self.interrupted = ""
 
     def shows(self, me: int) -> str:
         lines = []
@@ -62,8 +63,8 @@ class Model:
         places = "\n".join(f"10.0.0.{node.ordinal} {node.place}" for node in self.nodes)
         done = subprocess.run(
             ["awk", "-v", f"self=shop-redis-{me}", "-v", f"shards={self.shards}", "-f", str(PLAN)],
-            input=self.shows(me), env={"MEMBERS": names, "PLACES": places, "PATH": "/usr/bin:/bin"},
-            capture_output=True, text=True, check=True,
+            env={"MEMBERS": names, "PLACES": places, "INTERRUPTED": self.interrupted, "PATH": "/usr/bin:/bin"},
+            input=self.shows(me), capture_output=True, text=True, check=True,
         )  # fmt: skip
         return [line.split() for line in done.stdout.splitlines()]
 
@@ -254,10 +255,26 @@ def test_slots_of_a_master_that_lost_its_volume_are_never_given_out_again() -> N
     assert "slots are gone with node 2" in " ".join(model.plan(0)[0])
 
 
-def test_an_interrupted_move_is_ended_before_anything_else() -> None:
-    model = Model(places(3, 3, 6), 3)
+@pytest.mark.parametrize("seen", ["beside node 0", "anywhere"])
+def test_an_interrupted_move_is_ended_before_anything_else(seen: str) -> None:
+    model = Model(places(3, 3, 8), 4)
     model.settle()
-    shows = model.shows(0) + " "
-    first = shows.splitlines()[0]
-    model.shows = lambda _me: shows.replace(first, first + " [93->-id2]")  # type: ignore[method-assign]
+    model.shards, model.members = 3, 6
+    if seen == "anywhere":
+        model.interrupted = "yes"
+    else:
+        told = model.shows
+        model.shows = lambda me: told(me).replace("0 0 0 connected", "0 0 0 connected [93->-id2]")  # type: ignore[method-assign]
     assert model.plan(0) == [["fix"]]
+    assert {action for me in range(1, 8) for action, *_ in model.plan(me)} == {"say"}
+
+
+def test_a_move_that_ended_halfway_is_gone_on_with() -> None:
+    model = Model(places(3, 3, 8), 4)
+    model.settle()
+    first, second = model.masters[:2]
+    (start, _), (_, end) = first.slots[0], second.slots[0]
+    first.slots, second.slots = [(start, end - 50)], [(end - 49, end)]
+    model.settle()
+    model.assert_served()
+    assert {node.held for node in model.masters} == {SLOTS // 4}

@@ -43,7 +43,7 @@ def first_look(log: Path) -> list[str]:
 
 @pytest.fixture
 def asked(tmp_path: Path):
-    """Return a function that runs the loop for one look beside node 1 and gives the commands that it sent."""
+    """Return a function that runs the loop for one look beside a node and gives the commands that it sent."""
     scripts = tmp_path / "scripts"
     for name in ("scripts", "run", "secrets", "tls", "bin"):
         (tmp_path / name).mkdir()
@@ -61,12 +61,12 @@ def asked(tmp_path: Path):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
 
-    def run(**answers: str) -> list[str]:
+    def run(node: int = 1, **answers: str) -> list[str]:
         defaults = {"ping": "PONG", "CLUSTER NODES": nodes(), "INFO": "aof_last_write_status:ok\r"}
         told = defaults | {key.replace("__", " "): value for key, value in answers.items()}
         (tmp_path / "answers").write_text(json.dumps(told))
-        env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "POD_NAME": "shop-redis-1", "POD_IP": "10.0.0.1"}
-        env |= {"CLUSTER": "true", "TLS": "false"}
+        env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "CLUSTER": "true", "TLS": "false"}
+        env |= {"POD_NAME": f"shop-redis-{node}", "POD_IP": "10.0.0.1"}
         # A session of its own: the loop goes on in a child of the shell that a container would take along.
         with subprocess.Popen(["sh", scripts / "reconcile.sh"], env=env, start_new_session=True) as loop:
             try:
@@ -106,3 +106,14 @@ def test_a_master_that_can_not_write_hands_over_to_a_replica_that_can(asked, sta
         },
     )
     assert ("-h 10.0.0.9 CLUSTER FAILOVER" in commands) == (status == "ok")
+
+
+@pytest.mark.parametrize("node", [0, 1])
+def test_only_the_loop_beside_node_0_ends_the_move_that_one_before_may_have_left(asked, node: int) -> None:
+    other = 1 - node
+    both = nodes(
+        f"id{node} 10.0.0.1:6379@16379,{HOST.format(node)} myself,master - 0 0 1 connected 0-16383",
+        f"id{other} 10.0.0.9:6379@16379,{HOST.format(other)} slave id{node} 0 0 1 connected",
+    )
+    commands = asked(node, CLUSTER__NODES=both)
+    assert ("--cluster fix 10.0.0.1:6379" in commands) == (node == 0)

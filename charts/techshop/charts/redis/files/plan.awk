@@ -1,6 +1,6 @@
 # Decide what the cluster's shape needs next. A function of what it is given and nothing else: CLUSTER NODES as the node
-# `self` sees it, the masters there are to be (`shards`), and in the environment the host names of the MEMBERS and their
-# PLACES ("ADDRESS ZONE/NODE" lines). Prints what `self` is to do:
+# `self` sees it, the masters there are to be (`shards`), and in the environment the host names of the MEMBERS, their
+# PLACES ("ADDRESS ZONE/NODE" lines) and whether a move of slots may have been INTERRUPTED. Prints what `self` is to do:
 #   assign ID FIRST LAST   give a master its first slots (node 0 only)
 #   follow ID              become the replica of a master
 #   restart                begin again as an empty node (a replica that its shard can spare)
@@ -10,6 +10,7 @@
 #   say TEXT               nothing
 # All nodes see the same list, so that each can take its own place in one plan.
 
+function distance(a, b) { return a > b ? a - b : b - a }
 function ordinal(host) { sub(/\..*/, "", host); sub(/.*-/, "", host); return host + 0 }
 function zone_of(id) { return zone[ip[id]] }
 function node_of(id) { return node[ip[id]] }
@@ -134,9 +135,11 @@ END {
   }
   if (dead || away || present < members || unplaced) { print "say waiting until all nodes are there and have their place"; exit }
 
-  if (leader && open) { print "fix"; exit }
+  if (leader && (open || ENVIRON["INTERRUPTED"])) { print "fix"; exit }
   excess = n_masters - shards
-  if (leader && (n_leaving || made || excess > 0)) {
+  share = 16384 / shards
+  for (i = 1; i <= n_masters; i++) if (distance(slots[masters[i]], share) > share / 50 + 2) uneven = 1
+  if (leader && (n_leaving || made || excess > 0 || (n_masters == shards && uneven))) {
     line = "move"
     for (i = 1; i <= n_leaving; i++) line = line " " leaving[i]
     for (; excess > 0; excess--) {

@@ -11,7 +11,10 @@ say() { # one line for each decision, not one for each look
   said=$1
 }
 count() { grep -c . /scripts/members; }
-export MEMBERS PLACES
+# Whether a move of slots may have been interrupted, by the end of the loop before this one or by a fault: it shows only
+# beside the two nodes between which it went, and nothing moves until it is ended.
+INTERRUPTED=yes
+export MEMBERS PLACES INTERRUPTED
 name() { echo "$nodes" | awk -v id="$1" '$1 == id { split($2, part, ","); sub(/\..*/, "", part[2]); print part[2] }'; }
 
 # Know every other node: meet those that CLUSTER NODES doesn't show at their present address, and who answer.
@@ -73,7 +76,7 @@ move() {
   for id in "$@"; do weights="$weights --cluster-weight $id=0"; done
   say "moving slots${1:+, all away from$(for id in "$@"; do printf ' %s' "$(name "$id")"; done)}"
   # shellcheck disable=SC2086 # one option for each node
-  cluster rebalance --cluster-use-empty-masters --cluster-threshold 1 $weights
+  cluster rebalance --cluster-use-empty-masters --cluster-threshold 1 $weights || INTERRUPTED=yes
 }
 
 # cluster ACTION OPTION...: redis-cli's own management of a cluster; what it says is shown when it fails.
@@ -84,6 +87,7 @@ cluster() {
     say "$action: done"
   else
     say "$action failed: $(echo "$output" | tail -n 3 | tr '\n' ' ')"
+    return 1
   fi
 }
 
@@ -167,9 +171,13 @@ look() {
       assign) unused && assign $arguments ;;
       follow) settled "follow $arguments" && say "following $(name "$arguments"): $(admin CLUSTER REPLICATE "$arguments")" ;;
       restart) settled restart && say "beginning again as an empty node: $(admin CLUSTER RESET SOFT)" ;;
-      takeover) say "taking over, for the masters to be apart: $(admin CLUSTER FAILOVER)" ;;
+      # Not while slots move, which would end the move.
+      takeover)
+        settled "takeover $(echo "$nodes" | cut -d ' ' -f 1,9-)" &&
+          say "taking over, for the masters to be apart: $(admin CLUSTER FAILOVER)"
+        ;;
       move) move $arguments ;;
-      fix) cluster fix ;;
+      fix) cluster fix && INTERRUPTED='' ;;
     esac
   done << EOF
 $(plan)
