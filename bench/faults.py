@@ -25,7 +25,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     figures: dict[str, dict[str, list[float]]] = {}
     failed: dict[str, int] = {}
-    for name, values in (("stores' defaults", DEFAULTS), ("chart", dict.fromkeys(DEFAULTS, 5_000))):
+    for name, values in (("stores' defaults", DEFAULTS), ("chart", {})):
         release = Release(NAMESPACE, ("prod", "ci"))
         with ui.step(f"install with the {name}"):
             release.upgrade(**{key.replace(".", "__"): value for key, value in values.items()})
@@ -93,13 +93,29 @@ def _delete_all(part: str) -> Callable[[Release], None]:
     return inject
 
 
+def _step_down(release: Release) -> None:
+    primary = release.writer("mongodb")
+    release.mongodb("db.adminCommand({replSetStepDown: 60})", int(primary.rpartition("-")[2]))
+
+
+def _roll(part: str) -> Callable[[Release], None]:
+    def inject(release: Release) -> None:
+        release.upgrade(**{f"{part}__podAnnotations": {"restarted": str(time.time())}})
+        release.ready(part, timeout=600)
+
+    return inject
+
+
 FAULTS: dict[str, Callable[[Release], None]] = {
+    "MongoDB: the primary steps down": _step_down,
     "MongoDB: the primary's process is killed": _kill("mongodb", "mongod"),
     "MongoDB: the primary's pod is deleted": _delete("mongodb"),
     "MongoDB: all pods are deleted": _delete_all("mongodb"),
+    "MongoDB: an upgrade restarts pod by pod": _roll("mongodb"),
     "Redis: a master's process is killed": _kill("redis", "redis"),
     "Redis: a master's pod is deleted": _delete("redis"),
     "Redis: all pods are deleted": _delete_all("redis"),
+    "Redis: an upgrade restarts pod by pod": _roll("redis"),
 }
 
 if __name__ == "__main__":
