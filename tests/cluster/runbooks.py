@@ -3,7 +3,7 @@
 import os
 import re
 
-from techshop import paths
+from techshop import paths, shell
 
 
 def commands(name: str, namespace: str) -> list[str]:
@@ -13,6 +13,7 @@ def commands(name: str, namespace: str) -> list[str]:
     return [command.replace("-n techshop ", f"-n {namespace} ") for command in found]
 
 
-def environment() -> dict[str, str]:
-    """Return the variables with which they reach the project's cluster."""
-    return {"KUBECONFIG": str(paths.KUBECONFIG), "PATH": f"{paths.BIN}:{os.environ['PATH']}"}
+def run(command: str) -> str:
+    """Run one on the project's cluster and return what it prints."""
+    environment = {"KUBECONFIG": str(paths.KUBECONFIG), "PATH": f"{paths.BIN}:{os.environ['PATH']}"}
+    return shell.run("bash", "-euo", "pipefail", "-c", command, env=environment, timeout=900)

@@ -10,7 +10,7 @@ import pytest
 import runbooks
 from conftest import eventually
 
-from techshop import faults, helm, shell
+from techshop import faults, helm
 from techshop.ledger import RedisLedger
 from techshop.release import Release
 from techshop.shop import Ledger
@@ -167,9 +167,27 @@ def test_volumes_grow_as_the_runbook_says_and_nothing_restarts(release: Release,
     helm.kubectl("patch", "storageclass", "standard", "--patch", json.dumps(allow))
     pods = {pod: release.get("pod", pod)["metadata"]["uid"] for pod in release.pods("mongodb")}
     for command in runbooks.commands("grow-volumes", release.namespace):
-        shell.run("bash", "-euo", "pipefail", "-c", command, env=runbooks.environment(), timeout=300)
+        runbooks.run(command)
     release.upgrade(mongodb__persistence__size="40Gi")
     assert {pod: release.get("pod", pod)["metadata"]["uid"] for pod in release.pods("mongodb")} == pods
     sizes = {release.get("pvc", f"data-{pod}")["spec"]["resources"]["requests"]["storage"] for pod in pods}
     assert sizes == {"40Gi"}
     assert orders.retried == []
+
+
+def test_a_store_moves_to_another_storage_class_as_the_runbook_says(
+    release: Release, orders: Ledger, sessions: RedisLedger
+) -> None:
+    standard = json.loads(helm.kubectl("get", "storageclass", "standard", "-o", "json"))
+    other = {key: standard[key] for key in ("apiVersion", "kind", "provisioner", "reclaimPolicy", "volumeBindingMode")}
+    helm.kubectl("apply", "-f", "-", stdin=json.dumps({**other, "metadata": {"name": "test-other"}}))
+    take_away, give_volumes = runbooks.commands("change-storage-class", release.namespace)
+    for part in SERVERS:
+        runbooks.run(take_away.replace("mongodb", part))
+    release.upgrade(mongodb__persistence__storageClass="test-other", redis__persistence__storageClass="test-other")
+    for part in SERVERS:
+        runbooks.run(give_volumes.replace("mongodb", part))
+        claims = [release.get("pvc", f"data-{pod}")["spec"] for pod in release.pods(part)]
+        assert {claim["storageClassName"] for claim in claims} == {"test-other"}
+    eventually(lambda: sorted(release.states().values()) == ["PRIMARY", "SECONDARY", "SECONDARY"])
+    eventually(lambda: release.shape() == {"masters": 3, "replicas": 3, "others": 0})

@@ -7,7 +7,7 @@ import runbooks
 from certificates import Authority
 from conftest import eventually
 
-from techshop import images, shell
+from techshop import images
 from techshop.errors import Failure
 from techshop.ledger import RedisLedger
 from techshop.release import Release
@@ -81,7 +81,7 @@ def odd_passwords(release: Release) -> None:
 def as_the_runbook_says(release: Release) -> None:
     """Run the commands of the runbook."""
     for command in runbooks.commands("rotate-passwords", release.namespace):
-        shell.run("bash", "-euo", "pipefail", "-c", command, env=runbooks.environment(), timeout=300)
+        runbooks.run(command)
 
 
 @pytest.mark.parametrize("rotate", [odd_passwords, as_the_runbook_says])

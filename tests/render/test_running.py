@@ -68,6 +68,7 @@ def test_another_storage_class_for_a_running_store_is_refused(cluster, refused, 
     wanted = values.get("global.storageClass", "")
     assert f'{part}.persistence.storageClass: the volumes of this release have the class "{has or ""}"' in message
     assert f'change to "{wanted}"' in message
+    assert "docs/runbooks/change-storage-class.md" in message
 
 
 @pytest.mark.parametrize("part", SIZES)

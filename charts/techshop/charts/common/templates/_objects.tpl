@@ -52,7 +52,7 @@ spec:
 {{- $class := .spec.storageClassName | default "" -}}
 {{- $size := .spec.resources.requests.storage -}}
 {{- if ne $class $.class -}}
-{{- fail (printf "%s.storageClass: the volumes of this release have the class %q, which nothing can change to %q; keep it, or restore a backup into a new release" $persistence $class $.class) -}}
+{{- fail (printf "%s.storageClass: the volumes of this release have the class %q, which nothing can change to %q; keep it, or give the members new volumes one by one, which copy the data from the others: see docs/runbooks/change-storage-class.md" $persistence $class $.class) -}}
 {{- end -}}
 {{- $difference := subf (include "common.milli" $wanted) (include "common.milli" $size) -}}
 {{- if lt $difference 0.0 -}}
