@@ -31,6 +31,7 @@ def upgrade(
     files: Sequence[Path],
     *,
     values: dict[str, Any] | None = None,
+    chart: Path = CHART,
     version: int = 4,
     minutes: int = 10,
 ) -> str:
@@ -41,6 +42,7 @@ def upgrade(
         namespace: where; made if it isn't there, with restricted Pod Security enforced.
         files: values files, later ones win.
         values: values beside them, keys with dots.
+        chart: the chart's folder, or its package.
         version: Helm's major version.
         minutes: how long it may take.
 
@@ -51,7 +53,7 @@ def upgrade(
         Failure: with the events and logs that say why; everything is also in ``.techshop/diagnostics``.
     """
     ensure_namespace(namespace)
-    arguments = ["upgrade", "--install", release, str(CHART), "--namespace", namespace]
+    arguments = ["upgrade", "--install", release, str(chart), "--namespace", namespace]
     for file in files:
         arguments += ["--values", str(file)]
     for key, value in (values or {}).items():

@@ -3,7 +3,10 @@
 The release workflow and the tests of publishing go through the same functions.
 """
 
+import io
 import re
+import subprocess
+import tarfile
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -30,6 +33,21 @@ def tag() -> str:
     """Return the name of this version's release, which is also its git tag."""
     described = chart()
     return f"{described['name']}-{described['version']}"
+
+
+def previous() -> str:
+    """Return the tag of the last release; until there is one, the last commit."""
+    tags = shell.run("git", "tag", "--list", "v*", "--sort=-version:refname", cwd=paths.ROOT).split()
+    return (tags or ["HEAD"])[0]
+
+
+def unpack(reference: str, folder: Path) -> Path:
+    """Write the charts and values of a commit or tag into a folder and return the chart's."""
+    archive = ["git", "archive", reference, "charts/techshop", "values"]
+    content = subprocess.run(archive, cwd=paths.ROOT, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / "charts/techshop"
 
 
 def package(folder: Path, keyring: Path, key: str, passphrase: Path | None = None, program: str = "helm") -> Path:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -59,6 +60,7 @@ class Release:
         name: the release's name.
         helm: Helm's major version.
         values: values beside the files, keys with dots.
+        chart: the chart's folder.
     """
 
     namespace: str
@@ -66,12 +68,13 @@ class Release:
     name: str = "techshop"
     helm: int = 4
     values: dict[str, Any] = field(default_factory=lambda: {"app.service.type": "NodePort"})
+    chart: Path = field(default_factory=lambda: helm.CHART)
 
     def upgrade(self, **values: object) -> None:
         """Install, or upgrade with values beside those of before (``__`` stands for a dot)."""
         self.values.update({key.replace("__", "."): value for key, value in values.items()})
         files = [file for name in self.files for file in install.values_files(name)]
-        helm.upgrade(self.name, self.namespace, files, values=self.values, version=self.helm)
+        helm.upgrade(self.name, self.namespace, files, values=self.values, chart=self.chart, version=self.helm)
         self.notice()
 
     def notice(self) -> None:

@@ -1,9 +1,13 @@
 """The production environment: a replica set of three and a Redis Cluster of six, under customers who keep ordering."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from conftest import eventually
 
-from techshop import helm
+from techshop import helm, paths, publish, shell
 from techshop.release import Release
 from techshop.shop import Ledger, Shop
 
@@ -89,6 +93,32 @@ def test_an_upgrade_fails_no_request_and_changes_no_password(release: Release, o
     release.ready("app")
     assert {part: release.secret(part) for part in before} == before
     assert orders.retried == []
+
+
+def test_both_helms_upgrade_from_the_last_release_and_roll_back_to_it_while_customers_order(
+    release: Release, orders: Ledger, tmp_path: Path
+) -> None:
+    before = {part: release.secret(part) for part in ("app", "mongodb", "redis")}
+    pods = _pods(release)
+    last = publish.previous()
+    chart = publish.unpack(last, tmp_path)
+    if same := not shell.run("git", "diff", "--stat", last, "--", "charts", "values", cwd=paths.ROOT):
+        about = chart / "Chart.yaml"
+        about.write_text(re.sub(r"(?m)^version: .*", "version: 0.0.1", about.read_text()))
+    for version in (3, 4):
+        replace(release, chart=chart, helm=version).upgrade()
+        replace(release, helm=version).upgrade()
+    helm.helm("rollback", release.name, "--namespace", release.namespace, "--wait", "--timeout=10m", timeout=660)
+    release.upgrade()
+    assert {part: release.secret(part) for part in before} == before
+    # No pod names the chart's version.
+    assert not same or _pods(release) == pods
+    assert orders.retried == []
+
+
+def _pods(release: Release) -> dict[str, str]:
+    parts = ("mongodb", "redis", "app")
+    return {pod: release.get("pod", pod)["metadata"]["uid"] for part in parts for pod in release.pods(part)}
 
 
 def test_orders_outlive_uninstall_and_install_over_the_kept_volumes(release: Release) -> None:
