@@ -210,8 +210,20 @@ class Release:
             self.redis("CLUSTER", "FAILOVER", node=ordinal)
 
     def nodes(self) -> list["Node"]:
-        """Return the nodes of Redis as node 0 knows them."""
-        return [Node.parse(line) for line in self.redis("CLUSTER", "NODES").strip().splitlines()]
+        """Return the nodes of Redis as the first that answers knows them.
+
+        Raises:
+            Failure: none does; what the last said.
+        """
+        silent = Failure("there is no pod of Redis")
+        for node in range(len(self.pods("redis"))):
+            try:
+                answer = self.redis("CLUSTER", "NODES", node=node)
+            except Failure as failure:
+                silent = failure
+                continue
+            return [Node.parse(line) for line in answer.strip().splitlines()]
+        raise silent
 
     def masters(self) -> list[str]:
         """Return the names of the pods of Redis that serve slots."""
