@@ -175,7 +175,7 @@ def test_volumes_grow_as_the_runbook_says_and_nothing_restarts(release: Release,
     assert orders.retried == []
 
 
-def test_a_store_moves_to_another_storage_class_as_the_runbook_says(
+def test_both_stores_move_to_another_storage_class_as_the_runbook_says(
     release: Release, orders: Ledger, sessions: RedisLedger
 ) -> None:
     standard = json.loads(helm.kubectl("get", "storageclass", "standard", "-o", "json"))
@@ -185,8 +185,9 @@ def test_a_store_moves_to_another_storage_class_as_the_runbook_says(
     for part in SERVERS:
         runbooks.run(take_away.replace("mongodb", part))
     release.upgrade(mongodb__persistence__storageClass="test-other", redis__persistence__storageClass="test-other")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda part: runbooks.run(give_volumes.replace("mongodb", part)), SERVERS))
     for part in SERVERS:
-        runbooks.run(give_volumes.replace("mongodb", part))
         claims = [release.get("pvc", f"data-{pod}")["spec"] for pod in release.pods(part)]
         assert {claim["storageClassName"] for claim in claims} == {"test-other"}
     eventually(lambda: sorted(release.states().values()) == ["PRIMARY", "SECONDARY", "SECONDARY"])
