@@ -14,12 +14,15 @@ from techshop import paths
 FILES = paths.ROOT / "charts/techshop/charts/redis/files"
 HOST = "shop-redis-{}.nodes.shop.svc.cluster.local"
 CLI = """#!/usr/bin/env python3
-import json, os, pathlib, sys
+import json, pathlib, sys, time
 options = ("--no-auth-warning", "--user", "admin", "-e")
 words = [word for word in sys.argv[1:] if word not in options]
 with open("{folder}/asked", "a") as log:
     print(" ".join(words), file=log)
-print(json.loads(pathlib.Path("{folder}/answers").read_text()).get(" ".join(words), "OK"))
+answer = json.loads(pathlib.Path("{folder}/answers").read_text()).get(" ".join(words), "OK")
+if answer == "HANG":
+    time.sleep(60)
+print(answer)
 """
 
 
@@ -48,7 +51,12 @@ def asked(tmp_path: Path):
     for name in ("scripts", "run", "secrets", "tls", "bin"):
         (tmp_path / name).mkdir()
     for file in FILES.iterdir():
-        text = file.read_text().replace("/run/redis", f"{tmp_path}/run").replace("sleep 3", "sleep 0.1")
+        text = (
+            file.read_text()
+            .replace("/run/redis", f"{tmp_path}/run")
+            .replace("sleep 3", "sleep 0.1")
+            .replace("limit=60", "limit=1")
+        )
         for folder in ("scripts", "secrets", "tls"):
             text = text.replace(f"/{folder}/", f"{tmp_path}/{folder}/")
         (scripts / file.name).write_text(text)
@@ -108,12 +116,19 @@ def test_a_master_that_can_not_write_hands_over_to_a_replica_that_can(asked, sta
     assert ("-h 10.0.0.9 CLUSTER FAILOVER" in commands) == (status == "ok")
 
 
+def pair(node: int) -> str:
+    """CLUSTER NODES of a node that is the master, with the other as its replica."""
+    return nodes(
+        f"id{node} 10.0.0.1:6379@16379,{HOST.format(node)} myself,master - 0 0 1 connected 0-16383",
+        f"id{1 - node} 10.0.0.9:6379@16379,{HOST.format(1 - node)} slave id{node} 0 0 1 connected",
+    )
+
+
 @pytest.mark.parametrize("node", [0, 1])
 def test_only_the_loop_beside_node_0_ends_the_move_that_one_before_may_have_left(asked, node: int) -> None:
-    other = 1 - node
-    both = nodes(
-        f"id{node} 10.0.0.1:6379@16379,{HOST.format(node)} myself,master - 0 0 1 connected 0-16383",
-        f"id{other} 10.0.0.9:6379@16379,{HOST.format(other)} slave id{node} 0 0 1 connected",
-    )
-    commands = asked(node, CLUSTER__NODES=both)
-    assert ("--cluster fix 10.0.0.1:6379" in commands) == (node == 0)
+    assert ("--cluster fix 10.0.0.1:6379" in asked(node, CLUSTER__NODES=pair(node))) == (node == 0)
+
+
+def test_the_loop_looks_again_although_a_move_waits_for_a_node_that_is_gone(asked) -> None:
+    commands = asked(0, CLUSTER__NODES=pair(0), **{"--cluster fix 10.0.0.1:6379": "HANG"})
+    assert "--cluster fix 10.0.0.1:6379" in commands
