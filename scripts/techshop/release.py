@@ -80,7 +80,7 @@ class Release:
     def notice(self) -> None:
         """Let the kubelets look at the stores' changed Secrets and ConfigMaps now, and not within some 90 seconds."""
         # The storefront's pods read theirs at their start, and may be about to go.
-        stores = "app.kubernetes.io/component in (mongodb, redis)"
+        stores = "app.kubernetes.io/component in (mongodb, redis, objectstorage)"
         self.kubectl("annotate", "pods", "-l", stores, "--overwrite", f"techshop.test/noticed={time.time():.3f}")
 
     @property

@@ -44,8 +44,8 @@ def test_every_object_of_an_environment_is_accepted_by_the_api_server(release: R
 
 def test_an_upgrade_by_the_other_major_version_keeps_passwords_volumes_and_orders(release: Release, shop: Shop) -> None:
     order = shop.order(shop.products()[0]["id"])
-    before = {part: release.secret(part) for part in ("app", "mongodb", "redis")}
-    pods = {part: release.pods(part) for part in ("mongodb", "redis")}
+    before = {part: release.secret(part) for part in ("app", "mongodb", "redis", "objectstorage")}
+    pods = {part: release.pods(part) for part in ("mongodb", "redis", "objectstorage")}
     uids = {pod: release.get("pod", pod)["metadata"]["uid"] for part in pods for pod in pods[part]}
     release.helm = 4
     release.upgrade(app__logLevel="debug")
@@ -89,7 +89,8 @@ def test_a_stranger_reaches_the_storefront_but_no_store(release: Release) -> Non
       });
       (async () => console.log(JSON.stringify({
         app: await ask('techshop-app', 80), mongodb: await ask('techshop-mongodb', 27017),
-        redis: await ask('techshop-redis', 6379)})))().then(() => process.exit(0));
+        redis: await ask('techshop-redis', 6379),
+        objectstorage: await ask('techshop-objectstorage', 8333)})))().then(() => process.exit(0));
     """
     context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     pod = {
@@ -106,7 +107,8 @@ def test_a_stranger_reaches_the_storefront_but_no_store(release: Release) -> Non
     }
     helm.kubectl("apply", "--namespace", release.namespace, "-f", "-", stdin=json.dumps(pod))
     release.kubectl("wait", "pod/stranger", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
-    assert json.loads(release.kubectl("logs", "stranger")) == {"app": True, "mongodb": False, "redis": False}
+    open_to_all = {"app": True, "mongodb": False, "redis": False, "objectstorage": False}
+    assert json.loads(release.kubectl("logs", "stranger")) == open_to_all
 
 
 def test_one_member_becomes_a_set_of_three(release: Release, orders: Ledger) -> None:

@@ -88,7 +88,7 @@ def test_all_pods_of_both_stores_gone_at_once_come_back_with_all_orders(release:
 
 
 def test_an_upgrade_fails_no_request_and_changes_no_password(release: Release, orders: Ledger) -> None:
-    before = {part: release.secret(part) for part in ("app", "mongodb", "redis")}
+    before = {part: release.secret(part) for part in ("app", "mongodb", "redis", "objectstorage")}
     release.upgrade(app__logLevel="warn")
     release.ready("app")
     assert {part: release.secret(part) for part in before} == before
@@ -124,7 +124,7 @@ def _pods(release: Release) -> dict[str, str]:
 def test_orders_outlive_uninstall_and_install_over_the_kept_volumes(release: Release) -> None:
     shop = Shop(release.url)
     order = shop.order(shop.products()[0]["id"])
-    before = {part: release.secret(part) for part in ("app", "mongodb", "redis")}
+    before = {part: release.secret(part) for part in ("app", "mongodb", "redis", "objectstorage")}
     helm.helm("uninstall", release.name, "--namespace", release.namespace, "--wait", "--timeout", "5m")
     eventually(lambda: not release.pods("mongodb") + release.pods("redis"))
     release.upgrade()

@@ -38,8 +38,9 @@ def changed(before: dict[str, str]) -> set[str]:
     [
         ("redis/docker-entrypoint.sh", {"redis", "valkey"}),
         ("mongo/requirements.txt", {"mongo"}),
+        ("seaweedfs/requirements.txt", {"seaweedfs"}),
         ("nodejs/package-lock.json", {"nodejs", "mongo", "app"}),
-        ("redis/packages", {"base", "nodejs", "mongo", "redis", "valkey", "app"}),
+        ("redis/packages", {"base", "nodejs", "mongo", "redis", "valkey", "seaweedfs", "app"}),
     ],
 )
 def test_a_change_rebuilds_what_stands_on_it_and_no_more(copied: Path, file: str, rebuilt: set[str]) -> None:
@@ -91,10 +92,23 @@ def test_npm_packages_are_pinned_by_checksum_and_name_no_mirror(lock: Path) -> N
         assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions.values())
 
 
-def test_wheels_are_pinned_by_checksum() -> None:
-    pins = [line for line in (recipes.FOLDER / "mongo/requirements.txt").read_text().splitlines() if line[0] != "#"]
-    assert pins
-    assert all(re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", pin) for pin in pins)
+def pins(name: str) -> list[str]:
+    lines = (recipes.FOLDER / name / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line[0] != "#"]
+
+
+@pytest.mark.parametrize("name", ["mongo", "seaweedfs"])
+def test_wheels_are_pinned_by_checksum(name: str) -> None:
+    assert pins(name)
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", pin) for pin in pins(name))
+
+
+def test_seaweedfs_is_the_same_build_in_the_wheel_and_in_the_image_that_the_chart_names() -> None:
+    (pin,) = pins("seaweedfs")
+    version = pin.split()[0].partition("==")[2]
+    ours, upstreams = (images.references(air)["objectstorage.image"].rpartition(":")[2] for air in (True, False))
+    # The wheel's build writes files that upstream's other one, without this ending, can't read.
+    assert (ours, upstreams) == (version, f"{version}_large_disk")
 
 
 def test_other_processors_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

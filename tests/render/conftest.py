@@ -68,6 +68,12 @@ SETUPS = [
     _setup("load-balancer", app__service={"type": "LoadBalancer", "annotations": {"cost": 1000000}}),
     _setup("no-policies", networkPolicy__enabled=False),
     _setup("stores-only", app__enabled=False),
+    _setup("no-objectstorage", objectstorage__enabled=False),
+    _setup(
+        "s3-outside",
+        objectstorage__external={"enabled": True, "endpoint": "https://s3.example.com"},
+        global__secrets__existing__objectstorage="s3-login",
+    ),
 ]
 
 

@@ -21,6 +21,7 @@ FREE = {
     "topologySpreadConstraints": [[], [{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "ScheduleAnyway"}]],
     "clients": [[{"namespaceSelector": {}}], [{"ipBlock": {"cidr": "fd00::/8"}}]],
     "scrapers": [[{"namespaceSelector": {"matchLabels": {"team": "metrics"}}}]],
+    "uploaders": [[{"podSelector": {"matchLabels": {"job": "upload"}}}]],
     "extraEnv": [[{"name": "A", "value": "0123"}], [{"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]],
     "extraVolumes": [[], [{"name": "more", "emptyDir": {}}]],
     "extraVolumeMounts": [[]],
@@ -33,7 +34,7 @@ _TEXTS = [
 ]
 # fmt: on
 #: Passed through from Helm, not set by anyone.
-_INNER = {"common", "app.global", "mongodb.global", "redis.global"}
+_INNER = {"common", "app.global", "mongodb.global", "redis.global", "objectstorage.global"}
 #: What people write where something else belongs.
 _ODD = [-1, 0, 1.5, 10**12, True, "", "x y", "1e6", "0123", "yes", "ünïcode", [], [1], {}, {"a": 1}, "a" * 300]
 

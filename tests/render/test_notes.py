@@ -3,6 +3,11 @@
 import pytest
 from conftest import notes
 
+#: A storage of objects that is no risk of its own.
+SAFE = {
+    "objectstorage.external": {"enabled": True, "endpoint": "https://s3.example.com"},
+    "global.secrets.existing.objectstorage": "s3-login",
+}
 RISKS = [
     ({"app.replicaCount": 1}, "storefront may have one pod", "app.replicaCount: 2"),
     ({"app.autoscaling": {"enabled": True, "minReplicas": 1}}, "one pod", "app.autoscaling.minReplicas: 2"),
@@ -21,6 +26,8 @@ RISKS = [
         "Redis outside is reached without TLS",
         "rediss://",
     ),
+    ({"objectstorage.external.enabled": False}, "keeps one copy of each file", "external.enabled: true"),
+    ({"objectstorage.external.endpoint": "http://minio:9000"}, "S3 outside is reached without TLS", "https://"),
 ]
 FINE = [
     {},
@@ -30,19 +37,20 @@ FINE = [
     {"app.redis.url": "rediss://cache", "global.secrets.existing.redis": "login"},
     {"app.enabled": False, "app.replicaCount": 1},
     {"redis.cluster.enabled": False, "redis.enabled": False, "app.enabled": False},
+    {"objectstorage.enabled": False},
 ]
 
 
 @pytest.mark.parametrize(("values", "risk", "remedy"), RISKS)
 def test_each_risk_is_named_with_what_ends_it(values: dict, risk: str, remedy: str) -> None:
-    (listed,) = [line for line in notes(values=values).split("Not fit for production:")[1].splitlines() if line]
+    (listed,) = [line for line in notes(values=SAFE | values).split("Not fit for production:")[1].splitlines() if line]
     assert listed.startswith("  - ")
     assert risk in listed and remedy in listed
 
 
 @pytest.mark.parametrize("values", FINE)
 def test_no_risk_is_named_that_is_none(values: dict) -> None:
-    assert "Not fit for production" not in notes(values=values)
+    assert "Not fit for production" not in notes(values=SAFE | values)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +70,23 @@ def test_passwords_are_looked_for_in_the_secrets_that_are_used() -> None:
     text = notes(values={"global.secrets.existing.mongodb": "mine", "redis.enabled": False, "app.enabled": False})
     assert "get secret mine -o jsonpath='{.data.root-password}'" in text
     assert "redis" not in text.lower()
+    assert "get secret techshop-objectstorage -o jsonpath='{.data.assets-secret-key}'" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "address"),
+    [
+        ({}, "S3           http://techshop-objectstorage.shop:8333, SeaweedFS with 10Gi"),
+        (SAFE, "https://s3.example.com"),
+    ],
+)
+def test_it_says_where_s3_answers(values: dict, address: str) -> None:
+    text = notes(values=values)
+    assert address in text
+    assert ("assets-secret-key" in text) == (not values)
 
 
 def test_parts_that_are_off_are_not_spoken_of() -> None:
-    text = notes(values={f"{part}.enabled": False for part in ("app", "mongodb", "redis")})
-    for word in ("storefront", "MongoDB", "Redis", "Passwords", "helm test", "pvc"):
+    text = notes(values={f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage")})
+    for word in ("storefront", "MongoDB", "Redis", "S3", "Passwords", "helm test", "pvc"):
         assert word not in text

@@ -53,6 +53,12 @@ VARIANTS = [
     {"redis.cluster.shards": 9, "redis.cluster.replicasPerShard": 2, "redis.resources.requests.cpu": 0.15},
     {"redis.enabled": False, "app.redis.url": "redis://r", "global.secrets.existing.redis": "login"},
     {"app.enabled": False},
+    {"objectstorage.enabled": False},
+    {
+        "objectstorage.external": {"enabled": True, "endpoint": "https://s3.example.com"},
+        "objectstorage.resources.limits.cpu": None,
+        "global.secrets.existing.objectstorage": "login",
+    },
     {"app.resources.requests.memory": 134217728, "app.resources.limits.memory": "1G"},
 ]
 
@@ -74,22 +80,22 @@ def test_there_is_none_unless_asked_for(environment: str) -> None:
 
 
 def test_nothing_enabled_needs_nothing() -> None:
-    off = {f"{part}.enabled": False for part in ("app", "mongodb", "redis")}
+    off = {f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage")}
     assert not [item for item in objects(values=ON | off) if item["kind"] == "ResourceQuota"]
 
 
 @pytest.mark.parametrize(
     ("resource", "small", "least"),
     [
-        ("pods", 20, "21"),
-        ("requests.cpu", "6179m", "6180m"),
-        ("cpu", 6, "6180m"),
-        ("requests.memory", "8159Mi", "8160Mi"),
-        ("memory", "7G", "8160Mi"),
-        ("limits.cpu", 16, "16500m"),
-        ("limits.memory", "16Gi", "18048Mi"),
-        ("persistentvolumeclaims", 8, "9"),
-        ("requests.storage", "89Gi", "92160Mi"),
+        ("pods", 21, "22"),
+        ("requests.cpu", "6429m", "6430m"),
+        ("cpu", 6, "6430m"),
+        ("requests.memory", "8671Mi", "8672Mi"),
+        ("memory", "7G", "8672Mi"),
+        ("limits.cpu", 17, "17500m"),
+        ("limits.memory", "16Gi", "19072Mi"),
+        ("persistentvolumeclaims", 9, "10"),
+        ("requests.storage", "139Gi", "143360Mi"),
     ],
 )
 def test_less_than_that_is_refused_with_both_amounts(refused, resource, small, least) -> None:

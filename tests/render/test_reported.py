@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import CHART, Object, by_name, containers, load, objects, one, pod_template, pods, run_helm
 
-PARTS = ["app", "mongodb", "redis"]
+PARTS = ["app", "mongodb", "redis", "objectstorage"]
 #: Texts that YAML 1.1 reads as something else unless they are quoted.
 LOOKALIKES = ["", "1.10", "0123", "1e6", "yes", "on", "null", "~", "0x1F", "1_000", "12:30", "2026-01-01", "true"]
 
@@ -169,7 +169,7 @@ def test_customers_may_come_over_both_ip_families(policy: str) -> None:
 
 
 def test_an_empty_storage_class_leaves_it_to_the_cluster() -> None:
-    for part in ("mongodb", "redis"):
+    for part in PARTS[1:]:
         (claim,) = workload(part, values={"global.storageClass": ""})["spec"]["volumeClaimTemplates"]
         assert "storageClassName" not in claim["spec"]
 

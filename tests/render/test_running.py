@@ -7,7 +7,7 @@ import fakeapi
 import pytest
 from conftest import Object, objects, one
 
-SIZES = {"mongodb": "8Gi", "redis": "2Gi"}
+SIZES = {"mongodb": "8Gi", "redis": "2Gi", "objectstorage": "10Gi"}
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_growing_the_volumes_of_a_running_store_is_refused_with_the_way_to_do_it
 
 @pytest.mark.parametrize("part", SIZES)
 def test_shrinking_the_volumes_of_a_running_store_is_refused(cluster, refused, part: str) -> None:
-    message = refused(cluster=cluster(stateful_set(part, "9Gi")), helm="helm3")
-    assert f"{part}.persistence.size: the volumes of this release have 9Gi, and none can shrink to" in message
+    message = refused(cluster=cluster(stateful_set(part, "99Gi")), helm="helm3")
+    assert f"{part}.persistence.size: the volumes of this release have 99Gi, and none can shrink to" in message
 
 
 @pytest.mark.parametrize("part", SIZES)
@@ -75,14 +75,20 @@ def test_another_storage_class_for_a_running_store_is_refused(cluster, refused, 
 @pytest.mark.parametrize("has", [None, "fast"])
 @pytest.mark.parametrize("form", ["{}", "{}000m", "{:.12e}", "{}e0"])
 def test_the_same_volumes_written_differently_are_taken(cluster, part: str, has: str | None, form: str) -> None:
-    running = cluster(stateful_set(part, form.format(int(SIZES[part][0]) * 2**30), has))
+    running = cluster(stateful_set(part, form.format(int(SIZES[part][:-2]) * 2**30), has))
     rendered = objects(cluster=running, helm="helm3", values={f"{part}.persistence.storageClass": has or ""})
     claim = one(rendered, "StatefulSet", f"-{part}")["spec"]["volumeClaimTemplates"][0]
     assert claim["spec"]["resources"]["requests"]["storage"] == SIZES[part]
 
 
 @pytest.mark.parametrize(
-    ("part", "missing"), [("app", "jwt-secret"), ("mongodb", "app-password"), ("redis", "admin-password")]
+    ("part", "missing"),
+    [
+        ("app", "jwt-secret"),
+        ("mongodb", "app-password"),
+        ("redis", "admin-password"),
+        ("objectstorage", "assets-access-key"),
+    ],
 )
 @pytest.mark.parametrize("helm", ["helm", "helm3"])
 def test_a_secret_of_the_users_own_without_a_key_is_refused(cluster, refused, part, missing, helm) -> None:

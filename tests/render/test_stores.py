@@ -7,6 +7,7 @@ from conftest import containers, objects, one
 VOLUMES = [
     ("mongodb", {"dev": "1Gi", "staging": "5Gi", "prod": "20Gi"}),
     ("redis", {"dev": "1Gi", "staging": "1Gi", "prod": "5Gi"}),
+    ("objectstorage", {"dev": "1Gi", "staging": "5Gi", "prod": "50Gi"}),
 ]
 
 
@@ -23,7 +24,7 @@ def test_each_pod_has_its_own_volume_that_outlives_it(part: str, sizes: dict[str
     assert set(spec["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
 
 
-@pytest.mark.parametrize("part", ["mongodb", "redis"])
+@pytest.mark.parametrize("part", ["mongodb", "redis", "objectstorage"])
 @pytest.mark.parametrize(
     ("own", "everywhere", "rendered"), [("", "", None), ("", "slow", "slow"), ("fast", "slow", "fast")]
 )
@@ -56,14 +57,14 @@ def test_growing_restarts_no_member(part: str, size: str) -> None:
     assert len(config["members"].split()) == one(grown, "StatefulSet", f"-{part}")["spec"]["replicas"]
 
 
-@pytest.mark.parametrize("part", ["mongodb", "redis"])
+@pytest.mark.parametrize("part", ["mongodb", "redis", "objectstorage"])
 def test_a_changed_script_restarts_the_members(part: str, tmp_path) -> None:
     import shutil
 
     from conftest import CHART
 
     shutil.copytree(CHART, tmp_path / "techshop")
-    script = next((tmp_path / f"techshop/charts/{part}/files").glob("reconcile.sh"))
+    script = next((tmp_path / f"techshop/charts/{part}/files").glob("*.sh"))
     script.write_text(script.read_text() + "# changed\n")
 
     def checksum(**options) -> str:
@@ -133,7 +134,7 @@ def test_a_stopping_redis_master_hands_over_first() -> None:
 
 
 def test_no_script_ever_forms_a_cluster_over_existing_data() -> None:
-    for part in ("mongodb", "redis"):
+    for part in ("mongodb", "redis", "objectstorage"):
         for name, text in one(objects(), "ConfigMap", f"-{part}")["data"].items():
             for word in ("--cluster-yes", "FLUSHALL", "CLUSTER RESET HARD", "force: true", "rm -rf"):
                 assert word not in text, f"{part}/{name}"
@@ -155,7 +156,7 @@ def test_a_volume_size_that_is_none_is_refused(refused, size: str) -> None:
 def test_scripts_survive_rendering_unchanged() -> None:
     from conftest import CHART
 
-    for part in ("mongodb", "redis"):
+    for part in ("mongodb", "redis", "objectstorage"):
         data = one(objects(), "ConfigMap", f"-{part}")["data"]
         for file in (CHART / f"charts/{part}/files").iterdir():
             assert data[file.name].strip() == file.read_text().strip()

@@ -97,7 +97,17 @@ def test_no_probe_starts_a_javascript_engine(workload: Workload) -> None:
 @every
 def test_what_it_names_is_there(workload: Workload) -> None:
     have = by_name(workload.beside)
-    existing = {"m", "r", "shop-app", "shop-mongodb", "shop-redis", "mongodb-login", "redis-login"}  # of the setups
+    existing = {
+        "m",
+        "r",
+        "shop-app",
+        "shop-mongodb",
+        "shop-redis",
+        "mongodb-login",
+        "redis-login",
+        "shop-s3",
+        "s3-login",
+    }  # of the setups
     issued = {item["spec"]["secretName"] for item in workload.beside if item["kind"] == "Certificate"}
     spec = workload.pod["spec"]
     assert ("ServiceAccount", spec["serviceAccountName"]) in have
@@ -173,7 +183,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("part", ["app", "mongodb", "redis"])
+@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage"])
 def test_every_workload_takes_the_same_settings(part: str) -> None:
     rendered = objects(values={f"{part}.{key}": value for key, value in SETTINGS.items()})
     pod = one(rendered, "Deployment" if part == "app" else "StatefulSet", f"-{part}")["spec"]["template"]
@@ -191,7 +201,8 @@ def test_every_workload_takes_the_same_settings(part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "ours"), [("app", "MONGODB_URI"), ("mongodb", "MEMORY_LIMIT_MIB"), ("redis", "POD_IP")]
+    ("part", "ours"),
+    [("app", "MONGODB_URI"), ("mongodb", "MEMORY_LIMIT_MIB"), ("redis", "POD_IP"), ("objectstorage", "VOLUME_MIB")],
 )
 def test_a_variable_of_ours_can_not_be_overridden_silently(refused, part: str, ours: str) -> None:
     message = refused(values={f"{part}.extraEnv": [{"name": ours, "value": "x"}]})

@@ -67,7 +67,7 @@ class Storage:
     def ready(self) -> None:
         def answers() -> bool:
             assert self.process.poll() is None, self.said()
-            return requests.get(f"{self.address}/readyz", timeout=5).ok
+            return requests.get(f"{self.address}/healthz", timeout=5).ok
 
         eventually(answers)
 
@@ -242,6 +242,25 @@ def test_data_outlive_a_kill_and_buckets_a_lost_volume(storage: Storage) -> None
     storage.start()
     storage.ready()
     assert storage.bucket("backups").list() == []
+
+
+def test_a_full_volume_can_be_read_and_emptied_and_the_pod_stopped(storage: Storage) -> None:
+    storage.start()
+    storage.ready()
+    bucket = storage.bucket("backups")
+    for key in ("old", "new"):
+        bucket.put(key, b"1" * 1_000_000)
+    storage.stop()
+    script = storage.folder / "scripts/seaweedfs.sh"
+    script.write_text(script.read_text().replace("-minFreeSpace=64MiB", "-minFreeSpace=1000000GiB"))
+    storage.start()
+    storage.ready()
+    with pytest.raises(requests.HTTPError):
+        bucket.put("more", b"1" * 1_000_000)
+    bucket.delete("old")
+    assert bucket.list() == ["new"]
+    assert bucket.get("new") == b"1" * 1_000_000
+    assert storage.stop() < 40
 
 
 @pytest.mark.parametrize("server", SERVERS)

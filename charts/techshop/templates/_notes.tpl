@@ -25,7 +25,7 @@
 {{- end }}
 {{- with .Subcharts.objectstorage }}
 {{- if not .Values.external.enabled }}
-- The object storage keeps one copy of each file, on one volume beside the stores: if it is lost, so are backups (objectstorage.external)
+- The object storage keeps one copy of each file, on one volume beside the stores: if it is lost, so are backups (objectstorage.external.enabled: true)
 {{- else if hasPrefix "http:" .Values.external.endpoint }}
 - The S3 outside is reached without TLS (objectstorage.external.endpoint: https://...)
 {{- end }}

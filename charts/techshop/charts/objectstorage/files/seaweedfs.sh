@@ -50,11 +50,14 @@ start() { # start SERVER OPTION...
   running="$server:$! $running"
 }
 
-# The last one started goes first: what it holds back goes to those before it.
+# The last one started goes first: what it holds back goes to those before it. On a full volume the filer would try for ever
+# to keep its record of changes, which nobody reads.
 stop() {
   for process in $running; do
-    kill "${process#*:}" 2> /dev/null
-    wait "${process#*:}"
+    pid=${process#*:}
+    kill "$pid"
+    { sleep 20; kill -9 "$pid"; } 2> /dev/null &
+    wait "$pid"
   done
 }
 

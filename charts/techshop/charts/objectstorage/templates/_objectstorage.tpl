@@ -35,10 +35,10 @@ ca.crt: ""
 {{ include "common.memoryLimitEnv" "seaweedfs" }}
 {{- end -}}
 
-{{/* A probe that S3 answers: its path. */}}
+{{/* A probe that S3 answers; whether the servers behind it live, the script sees. */}}
 {{- define "objectstorage.answers" -}}
 httpGet:
-  path: {{ . }}
+  path: /healthz
   port: s3
 timeoutSeconds: 5
 {{- end -}}
