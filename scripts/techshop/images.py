@@ -26,7 +26,7 @@ _VERSION = {
     "mongo": ("mongod", "--version"),
     "redis": ("redis-server", "--version"),
     "valkey": ("redis-server", "--version"),
-    "seaweedfs": ("weed", "version"),
+    "seaweedfs": ("version",),
 }
 #: What can take the place of an image of the chart: in air-gapped clusters, and elsewhere.
 _ALTERNATIVES = {

@@ -75,15 +75,15 @@ pause() {
 }
 
 ask() { # ask COMMAND: of SeaweedFS' own shell, which needs no key
-  echo "$1" | timeout 20 weed shell -master=127.0.0.1:9333 -filer=127.0.0.1:8888 2>&1 | tr '\n' ' '
+  echo "$1" | timeout 20 weed shell -master=127.0.0.1:9333 -filer=127.0.0.1:8888 2>&1 | tr '\n\t' '  '
 }
 
 make() { # make BUCKET: unless it is there
   while true; do
     there=$(ask s3.bucket.list)
     case $there in
-      *" $1	"*) break ;;
-      *error*) say "waiting for the filer: $there" ;;
+      *error:*) say "waiting for the filer: $there" ;;
+      *" $1 "*) break ;;
       *) say "making the bucket $1: $(ask "s3.bucket.create -name $1")" ;;
     esac
     pause 1
