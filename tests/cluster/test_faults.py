@@ -52,6 +52,8 @@ def test_the_processes_that_take_the_writes_are_killed(release: Release, orders:
         eventually(lambda pod=pod, count=before[part]: release.restarts(pod) > count)
         # Whoever it is: the process is often back before the others would replace it.
         eventually(lambda part=part: release.writer(part))
+    said = release.kubectl("logs", writers["mongodb"], "-c", "reconciler", "--tail=20")
+    assert "mongod is gone" in said, "nobody was asked to take over before the election timeout"
 
 
 def test_the_processes_that_take_the_writes_stand_still_for_20_seconds(

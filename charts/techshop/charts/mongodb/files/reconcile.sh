@@ -9,13 +9,14 @@ say() { # one line for each decision, not one for each look
   said=$1
 }
 hello() { timeout 3 bash /scripts/hello.sh "$1" 2> /dev/null; }
-change() { # change ACTION: run change.js, and say what it did
+run() { # run FILE [ADDRESS]: a program of ours in mongosh, and say what it did
   local output
-  output=$(ACTION=$1 timeout 60 mongosh --quiet --norc --file /scripts/change.js \
-    "mongodb://127.0.0.1:27017/?$OPTIONS" 2>&1) && ok=0 || ok=$?
+  output=$(timeout 60 mongosh --quiet --norc --file "/scripts/$1" "${2:---nodb}" 2>&1) && ok=0 || ok=$?
   while read -r line; do say "$line"; done <<< "${output:-$1: done}"
   return "$ok"
 }
+change() { ACTION=$1 run change.js "mongodb://127.0.0.1:27017/?$OPTIONS"; }
+listens() { [[ $(< /proc/net/tcp) == *:6989\ 00000000:0000\ 0A\ * ]]; } # port 27017, without a connection to be logged
 wishes() { cat /secrets/* /scripts/compatibility | sha256sum; }
 renewed() { [[ $TLS == true ]] && ! cat /tls/tls.crt /tls/tls.key | cmp --silent - /run/mongodb/tls.pem; }
 
@@ -23,9 +24,13 @@ export OPTIONS='directConnection=true'
 [[ $TLS == false ]] || OPTIONS+='&tls=true&tlsCAFile=/tls/ca.crt&tlsAllowInvalidHostnames=true'
 
 for_ever() {
-  local wanted=() reachable=() granted='' lonely=0 reply now before member peer
+  local wanted=() reachable=() granted='' lonely=0 primary='' reply now before member peer
   while true; do
-    sleep 3
+    # When a primary's process was killed, the others would notice after the election timeout only.
+    for _ in {1..6}; do
+      sleep 0.5
+      [[ -z $primary ]] || listens || { primary='' && run takeover.js; }
+    done
     mapfile -t wanted < /scripts/members
     reply=$(hello 127.0.0.1) || { say 'waiting for mongod to answer'; continue; }
 
@@ -36,7 +41,9 @@ for_ever() {
     fi
 
     [[ $reply != *$'primary\n'* ]] || lonely=0
+    primary=''
     if [[ $reply == *$'isWritablePrimary\n+'* ]]; then
+      primary=yes
       now=$(grep -oE '^[A-Za-z0-9.-]+:27017$' <<< "$reply" | sort -u)
       if [[ $now != "$(printf '%s\n' "${wanted[@]}" | sort -u)" || $granted != "$(wishes)" ]]; then
         reachable=()
