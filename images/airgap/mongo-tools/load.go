@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	mongooptions "go.mongodb.org/mongo-driver/v2/mongo/options"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	duplicateKey    = 11000
+	validation      = 121
+	mixedTimeSeries = 408 // a bucket of a time series has several types of value, which the collection must allow first
+)
+
+// loader inserts the documents of one collection, several batches at a time when that is wanted.
+type loader struct {
+	*restoration
+	into          *mongo.Collection
+	name          string
+	series        string // the time series whose buckets these are
+	batches       chan []bson.Raw
+	group         *errgroup.Group
+	ctx           context.Context
+	restored, bad atomic.Int64
+}
+
+func newLoader(ctx context.Context, r *restoration, l *listed) *loader {
+	name := l.name
+	loads := &loader{restoration: r, batches: make(chan []bson.Raw)}
+	if l.Type == timeSeries {
+		loads.series, name = name, bucketPrefix+name
+	}
+	loads.name, loads.into = l.db+"."+name, r.Database(l.db).Collection(name)
+	loads.group, loads.ctx = errgroup.WithContext(ctx)
+	say("restoring %s from %s", loads.name, r.where())
+	for range r.workers {
+		loads.group.Go(func() error {
+			for batch := range loads.batches {
+				if err := loads.insert(batch); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return loads
+}
+
+func (l *loader) add(documents []bson.Raw) error {
+	select {
+	case l.batches <- documents:
+		return nil
+	case <-l.ctx.Done():
+		return cmp.Or(l.end(), context.Cause(l.ctx))
+	}
+}
+
+func (l *loader) done() error {
+	err := l.end()
+	say("finished restoring %s (%s, %s)", l.name, counted(l.restored.Load(), "document", "documents"),
+		counted(l.bad.Load(), "failure", "failures"))
+	return err
+}
+
+func (l *loader) end() error {
+	close(l.batches)
+	return l.group.Wait()
+}
+
+// insert inserts a batch; documents that fail by themselves are counted, anything else ends the restore.
+func (l *loader) insert(batch []bson.Raw) error {
+	_, err := l.into.InsertMany(l.ctx, batch, mongooptions.InsertMany().SetOrdered(l.ordered))
+	var failure mongo.BulkWriteException
+	if err != nil && (!errors.As(err, &failure) || failure.WriteConcernError != nil || len(failure.WriteErrors) == 0) {
+		return err
+	}
+	wrong := map[int]bool{}
+	for _, one := range failure.WriteErrors {
+		wrong[one.Index] = true
+		if one.Code == mixedTimeSeries && l.series != "" {
+			if err := l.again(batch[one.Index]); err != nil {
+				return err
+			}
+			continue
+		}
+		l.fail(1)
+		if l.stopOnError || one.Code != duplicateKey && one.Code != validation {
+			return fmt.Errorf("error restoring from %s: %w", l.where(), err)
+		}
+		say("continuing through error: %s", one.Message)
+	}
+	l.succeed(len(batch) - len(wrong))
+	for i, document := range batch {
+		if !wrong[i] {
+			if err := l.keepZero(document); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *loader) succeed(n int) {
+	l.restored.Add(int64(n))
+	l.succeeded.Add(int64(n))
+}
+
+func (l *loader) fail(n int) {
+	l.bad.Add(int64(n))
+	l.failed.Add(int64(n))
+}
+
+func (l *loader) again(bucket bson.Raw) error {
+	allow := bson.D{{Key: "collMod", Value: l.series}, {Key: "timeseriesBucketsMayHaveMixedSchemaData", Value: true}}
+	if err := l.into.Database().RunCommand(l.ctx, allow).Err(); err != nil {
+		return err
+	}
+	if _, err := l.into.InsertOne(l.ctx, bucket); err != nil {
+		return err
+	}
+	l.succeed(1)
+	return nil
+}
+
+// zero is how a name and the timestamp 0 after it end.
+var zero = make([]byte, 9)
+
+// keepZero puts back the timestamp 0, in whose place the server puts its time when it stands at the top of a document.
+func (l *loader) keepZero(document bson.Raw) error {
+	if !bytes.Contains(document, zero) {
+		return nil
+	}
+	elements, err := document.Elements()
+	if err != nil {
+		return err
+	}
+	set := bson.D{}
+	for _, element := range elements {
+		t, i, is := element.Value().TimestampOK()
+		if key := element.Key(); is && t == 0 && i == 0 && key != "_id" {
+			if key == "" || key[0] == '$' || strings.Contains(key, ".") {
+				return fmt.Errorf("%s has the timestamp 0 in a field called %q, where it can't be restored", l.name, key)
+			}
+			set = append(set, bson.E{Key: key, Value: bson.Timestamp{}})
+		}
+	}
+	if len(set) == 0 {
+		return nil
+	}
+	one := bson.D{{Key: "_id", Value: document.Lookup("_id")}}
+	_, err = l.into.UpdateOne(l.ctx, one, bson.D{{Key: "$set", Value: set}})
+	return err
+}
