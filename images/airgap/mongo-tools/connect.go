@@ -45,6 +45,9 @@ func connect(ctx context.Context, o *options) (*connection, error) {
 		parsed.Scheme != connstring.SchemeMongoDBSRV {
 		settings.SetDirect(true) // a server that is named alone is meant alone, also when it is a secondary
 	}
+	if settings.ReadPreference == nil {
+		settings.SetReadPreference(readpref.Primary())
+	}
 	if o.readPreference != "" {
 		mode, err := readpref.ModeFromString(o.readPreference)
 		if err != nil {

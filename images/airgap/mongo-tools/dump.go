@@ -173,7 +173,7 @@ func copyDocuments(ctx context.Context, from *mongo.Collection, filter bson.D, a
 		count++
 		size += len(cursor.Current)
 		if cursor.RemainingBatchLength() == 0 {
-			cursor.SetBatchSize(int32(max(2, min(blockSize/(size/count), 100_000))))
+			cursor.SetBatchSize(int32(max(1, min(blockSize/(size/count), 100_000))))
 		}
 	}
 	return cursor.Err()

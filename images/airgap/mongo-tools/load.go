@@ -21,6 +21,9 @@ const (
 	mixedTimeSeries = 408 // a bucket of a time series has several types of value, which the collection must allow first
 )
 
+// inFlight is the size of all documents that wait or are being inserted: one alone may have 16 MiB, in each collection.
+const inFlight = maxDocument
+
 // loader inserts the documents of one collection, several batches at a time when that is wanted.
 type loader struct {
 	*restoration
@@ -45,7 +48,9 @@ func newLoader(ctx context.Context, r *restoration, l *listed) *loader {
 	for range r.workers {
 		loads.group.Go(func() error {
 			for batch := range loads.batches {
-				if err := loads.insert(batch); err != nil {
+				err := loads.insert(batch)
+				r.flying.Release(weight(batch))
+				if err != nil {
 					return err
 				}
 			}
@@ -55,7 +60,17 @@ func newLoader(ctx context.Context, r *restoration, l *listed) *loader {
 	return loads
 }
 
+func weight(documents []bson.Raw) (size int64) {
+	for _, document := range documents {
+		size += int64(len(document))
+	}
+	return size
+}
+
 func (l *loader) add(documents []bson.Raw) error {
+	if err := l.flying.Acquire(l.ctx, weight(documents)); err != nil {
+		return cmp.Or(l.end(), context.Cause(l.ctx))
+	}
 	select {
 	case l.batches <- documents:
 		return nil

@@ -57,12 +57,33 @@ func finished(t testing.TB, cmd *exec.Cmd) ended {
 	t.Helper()
 	var said, out bytes.Buffer
 	cmd.Stderr, cmd.Stdout = &said, &out
-	err := cmd.Run()
+	check(t, cmd.Start())
+	memory, over := int64(0), make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() { // what the system counts at the end begins with this program's own memory
+		for tick := time.Tick(20 * time.Millisecond); ; {
+			memory = max(memory, peak(cmd.Process.Pid))
+			select {
+			case <-tick:
+			case <-over:
+				return
+			}
+		}
+	})
+	err := cmd.Wait()
+	close(over)
+	watcher.Wait()
 	if _, exited := err.(*exec.ExitError); err != nil && !exited {
 		t.Fatal(err)
 	}
-	return ended{cmd.ProcessState.ExitCode(), said.String(), out.Bytes(),
-		cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10}
+	return ended{cmd.ProcessState.ExitCode(), said.String(), out.Bytes(), memory}
+}
+
+func peak(pid int) (kilobytes int64) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	fmt.Sscan(rest, &kilobytes)
+	return kilobytes << 10
 }
 
 // good runs a tool that must succeed.
@@ -162,21 +183,22 @@ func launch(t testing.TB, more ...string) *server {
 	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	check(t, s.process.Start())
 	servers = append(servers, s)
-	s.Client = must(mongo.Connect(mongooptions.Client().ApplyURI(s.uri()).SetDirect(true)))(t)
+	client := mongooptions.Client().ApplyURI(s.uri()).SetDirect(true).SetServerSelectionTimeout(20 * time.Second)
+	s.Client = must(mongo.Connect(client))(t)
 	return s
 }
 
 func (s *server) await(t testing.TB, state string) {
 	t.Helper()
-	for range 300 {
+	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(100 * time.Millisecond) {
 		var said bson.M
 		err := s.Database("admin").RunCommand(t.Context(), bson.D{{Key: "hello", Value: 1}}).Decode(&said)
-		if err == nil && said[state] == true {
+		if _, there := said[state]; err == nil && there && said[state] != false {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
-	t.Fatalf("%s doesn't become %s", s.address, state)
+	log, _ := os.ReadFile(filepath.Join(s.folder, "log"))
+	t.Fatalf("%s doesn't become %s:\n%s", s.address, state, log[max(0, len(log)-3000):])
 }
 
 // must ends the test when a call failed.

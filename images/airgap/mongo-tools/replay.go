@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 // replay applies an oplog to what was restored.
@@ -119,6 +120,11 @@ func (r *replay) operation(operation bson.D) error {
 	db, name, _ := strings.Cut(namespace, ".")
 	switch kind {
 	case "i", "u", "d":
+		if db == "admin" && (name == users || name == roles) {
+			r.usersLater = append(r.usersLater, bare(operation))
+			r.applied++
+			return nil
+		}
 		return r.write(db, name, operation)
 	case "c":
 		command, _ := value(operation, "o").(bson.D)
@@ -170,10 +176,14 @@ func (r *replay) flush() error {
 	if len(r.batch) == 0 {
 		return nil
 	}
-	err := r.Database("admin").RunCommand(r.ctx, bson.D{{Key: "applyOps", Value: r.batch}}).Err()
+	err := applyOps(r.ctx, r.Client, r.batch...)
 	r.applied += int64(len(r.batch))
 	r.batch, r.size = nil, 0
-	if err != nil {
+	return err
+}
+
+func applyOps(ctx context.Context, client *mongo.Client, batch ...bson.D) error {
+	if err := client.Database("admin").RunCommand(ctx, bson.D{{Key: "applyOps", Value: batch}}).Err(); err != nil {
 		return fmt.Errorf("applyOps: %w", err)
 	}
 	return nil

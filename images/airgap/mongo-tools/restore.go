@@ -12,12 +12,13 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"golang.org/x/sync/semaphore"
 )
 
 // restoration is one run of mongorestore.
 type restoration struct {
 	*options
-	*mongo.Client
+	*connection
 	*selection
 	archive           *reader
 	catalog           catalog
@@ -25,7 +26,9 @@ type restoration struct {
 	listed            map[string]*listed // by the name under which the data stands
 	views             []*listed
 	authorization     map[string]*kept
-	loaded            bool // all but the oplog
+	usersLater        []bson.D // what the oplog does to users and roles
+	loaded            bool     // all but the oplog
+	flying            *semaphore.Weighted
 	succeeded, failed atomic.Int64
 }
 
@@ -47,12 +50,12 @@ func restore(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	defer c.Disconnect(context.WithoutCancel(ctx))
 	in, err := input(o)
 	if err != nil {
 		return err
 	}
-	r := &restoration{options: o, Client: c.Client, catalog: catalog{}, existing: existing{}}
+	r := &restoration{options: o, connection: c, catalog: catalog{}, existing: existing{}}
+	r.flying = semaphore.NewWeighted(inFlight)
 	r.listed, r.authorization = map[string]*listed{}, map[string]*kept{}
 	if r.selection, err = newSelection(o); err != nil {
 		return err
@@ -116,6 +119,9 @@ func (r *restoration) run(ctx context.Context) error {
 	}
 	if err == nil && !r.noIndexes && !r.dryRun {
 		err = r.catalog.build(ctx, r.Client, r.parallel)
+	}
+	if err == nil {
+		err = r.mergeUsers(ctx)
 	}
 	return err
 }
@@ -193,7 +199,7 @@ func (r *restoration) finish(ctx context.Context) error {
 		}
 		say("finished restoring %s (0 documents, 0 failures)", l.target())
 	}
-	return r.mergeUsers(ctx)
+	return r.checkAuth()
 }
 
 // create makes a collection or view as the archive says, after dropping what has its name if that is wanted.

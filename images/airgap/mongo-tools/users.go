@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -35,10 +36,11 @@ func (r *restoration) wantsUsers(c *collection) bool {
 }
 
 // mergeUsers brings users and roles into the server's, which lets nobody write its own collections of them: they go to
-// collections for the time being, from which the server takes them. With --drop all others are removed.
+// collections for the time being, from which the server takes them. With --drop all others are removed. It comes last,
+// since afterwards who restores may be somebody else.
 func (r *restoration) mergeUsers(ctx context.Context) error {
-	if err := r.checkAuth(); err != nil || r.dryRun {
-		return err
+	if r.dryRun {
+		return nil
 	}
 	db := ""
 	if r.dbUsersAndRoles {
@@ -47,34 +49,57 @@ func (r *restoration) mergeUsers(ctx context.Context) error {
 			return fmt.Errorf("the archive has no users of %s: mongodump keeps them with --dumpDbUsersAndRoles", db)
 		}
 	}
-	admin := r.Database("admin")
-	command := bson.D{{Key: "_mergeAuthzCollections", Value: 1}}
+	command := bson.D{{Key: "_mergeAuthzCollections", Value: 1}, {Key: "drop", Value: r.drop}, {Key: "db", Value: db},
+		{Key: "writeConcern", Value: bson.D{{Key: "w", Value: "majority"}}}}
+	var scratches []string
+	var err error
 	for _, kind := range []struct{ name, said, scratch, option string }{
 		{users, "users", "tempusers", "tempUsersCollection"},
 		{roles, "roles", "temproles", "tempRolesCollection"},
 	} {
 		documents := r.authorization[kind.name]
-		if documents == nil || len(documents.documents) == 0 {
+		if err != nil || documents == nil || len(documents.documents) == 0 {
 			continue
 		}
 		say("restoring %s from %s", kind.said, r.where())
-		scratch := admin.Collection(kind.scratch)
-		if err := scratch.Drop(ctx); err != nil {
-			return fmt.Errorf("error restoring %s: %w", kind.said, err)
-		}
-		defer scratch.Drop(context.WithoutCancel(ctx)) // passwords stand in it
-		if _, err := scratch.InsertMany(ctx, documents.documents); err != nil {
-			return fmt.Errorf("error restoring %s: %w", kind.said, err)
+		scratches = append(scratches, kind.scratch)
+		if err = clean(ctx, r.connection, kind.scratch); err == nil {
+			_, err = r.Database("admin").Collection(kind.scratch).InsertMany(ctx, documents.documents)
 		}
 		command = append(command, bson.E{Key: kind.option, Value: "admin." + kind.scratch})
 	}
-	if len(command) == 1 {
+	if len(scratches)+len(r.usersLater) == 0 {
 		return nil
 	}
-	command = append(command, bson.E{Key: "drop", Value: r.drop}, bson.E{Key: "db", Value: db},
-		bson.E{Key: "writeConcern", Value: bson.D{{Key: "w", Value: "majority"}}})
-	if err := admin.RunCommand(ctx, command).Err(); err != nil {
-		return fmt.Errorf("error running merge command: %w", err)
+	if err == nil && len(scratches) > 0 {
+		err = r.Database("admin").RunCommand(ctx, command).Err()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("error restoring users and roles: %w", err), clean(ctx, r.connection, scratches...))
+	}
+	again, err := open(ctx, r.settings) // the server takes a user who was replaced for a stranger until the next login
+	if err != nil {
+		return fmt.Errorf("users and roles are restored, but who did it can't log in any more to drop %q of the database "+
+			"admin: %w", scratches, err)
+	}
+	defer again.Disconnect(context.WithoutCancel(ctx))
+	if err := clean(ctx, again, scratches...); err != nil {
+		return err
+	}
+	for _, operation := range r.usersLater {
+		if err := applyOps(ctx, again.Client, operation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clean drops the collections in which passwords stood.
+func clean(ctx context.Context, c *connection, scratches ...string) error {
+	for _, name := range scratches {
+		if err := c.Database("admin").Collection(name).Drop(ctx); err != nil {
+			return fmt.Errorf("error dropping admin.%s: %w", name, err)
+		}
 	}
 	return nil
 }
