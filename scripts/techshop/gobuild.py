@@ -132,6 +132,24 @@ def build(recipes: Iterable[Recipe]) -> dict[str, Path]:
     return {recipe.name: recipe.folder for recipe in wanted}
 
 
+def tests(recipe: Recipe) -> Path:
+    """Compile the Go tests of a program of our own, once, and return them as one program."""
+    digest = hashlib.sha256(f"{go_version()} {os.uname().machine}".encode())
+    for path in sorted(path for path in Path(recipe.source).rglob("*") if path.is_file()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    program = _store() / f"{recipe.name}-tests-{digest.hexdigest()[:16]}"
+    with locks.hold("go", "building Go programs"):
+        if not program.exists():
+            label = f"compile the tests of {recipe.name}"
+            with ui.step(label), tempfile.TemporaryDirectory(dir=_made(_store()), prefix=".building-") as scratch:
+                work, made = Path(scratch) / "work", Path(scratch) / "tests"
+                shutil.copytree(recipe.source, work)
+                command = (go(), "test", "-c", "-o", made, ".")
+                shell.run(*command, cwd=work, env=_environment(False), timeout=_SECONDS, log="go")
+                os.replace(made, program)
+    return program
+
+
 def prune() -> None:
     """Remove Go's private caches, which can grow to 20 GB; what was built stays."""
     private = paths.CACHE / "go-build"

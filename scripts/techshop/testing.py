@@ -207,6 +207,7 @@ _TOOLS: dict[str, list[str]] = {
     "render": ["helm", "helm3"],
     "publish": ["helm", "helm3", "registry"],
     "rules": ["helm", "promtool"],
+    "tools": [],
     "cluster": ["helm", "kubectl", "kind"],
 }
 _PYTEST = {"render": ["-n", "auto"]}
@@ -220,5 +221,6 @@ LAYERS: dict[str, Callable[[str, Sequence[str]], Result]] = {
     "render": _pytest,
     "publish": _pytest,
     "rules": _pytest,
+    "tools": _pytest,
     "cluster": _pytest,
 }

@@ -70,6 +70,22 @@ def test_staging_modules_become_their_published_versions(tmp_path, monkeypatch):
     assert text == ["module build", "go 1.26.0", "require k v1.36.3", "replace k8s.io/api => k8s.io/api v0.36.3"]
 
 
+def test_tests_are_compiled_again_when_one_changes(source, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(gobuild, "go", lambda: "go")
+    made = []
+
+    def compile_(*command, **_):
+        made.append(command)
+        Path(command[4]).write_text("")
+
+    monkeypatch.setattr(gobuild.shell, "run", compile_)
+    first = gobuild.tests(own(source))
+    assert gobuild.tests(own(source)) == first and len(made) == 1
+    (source / "own/main_test.go").write_text("package main\n")
+    assert gobuild.tests(own(source)) != first and len(made) == 2
+
+
 def test_what_is_built_is_not_built_again(source, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
     made = []

@@ -1,5 +1,6 @@
 """The recipes of the air-gapped images: what they are pinned to, when they change, and what they promise."""
 
+import dataclasses
 import json
 import os
 import re
@@ -58,6 +59,20 @@ def test_a_program_bit_counts_and_installed_modules_do_not(copied: Path) -> None
     assert not changed(before)
     (copied / "redis/docker-entrypoint.sh").chmod(0o644)
     assert changed(before) == {"redis", "valkey"}
+
+
+def test_the_mongo_image_follows_the_source_of_its_tools_but_not_their_tests(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(recipes.MONGO_TOOLS, tmp_path / "tools")
+    monkeypatch.setitem(
+        recipes.RECIPES, "mongo", dataclasses.replace(recipes.RECIPES["mongo"], source=tmp_path / "tools")
+    )
+    before = keys()
+    (tmp_path / "tools/new_test.go").write_text("package main\n")
+    assert not changed(before)
+    (tmp_path / "tools/main.go").write_text("package main\n")
+    assert changed(before) == {"mongo"}
 
 
 def test_a_source_key_follows_the_folder(tmp_path: Path) -> None:

@@ -134,11 +134,15 @@ type writer struct {
 	out   io.Writer
 }
 
-func (w *writer) write(bytes []byte) error {
+func (w *writer) write(parts ...[]byte) error {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	_, err := w.out.Write(bytes)
-	return err
+	for _, part := range parts {
+		if _, err := w.out.Write(part); err != nil {
+			return fmt.Errorf("archive writer: %w", err)
+		}
+	}
+	return nil
 }
 
 // stream takes the documents of one namespace.
@@ -166,8 +170,11 @@ func (s *stream) add(document bson.Raw) error {
 		}
 	}
 	s.sum.Write(document)
-	s.bytes = append(s.bytes, document...)
 	s.count++
+	if len(document) > blockSize { // not copied
+		return s.flush(document)
+	}
+	s.bytes = append(s.bytes, document...)
 	return nil
 }
 
@@ -177,10 +184,11 @@ func (s *stream) begin() error {
 	return err
 }
 
-func (s *stream) flush() error {
-	bytes := binary.LittleEndian.AppendUint32(s.bytes, terminator)
+// flush writes a block of what was added, and of more.
+func (s *stream) flush(more ...[]byte) error {
+	parts := append([][]byte{s.bytes}, more...)
 	s.bytes = s.bytes[:0]
-	return s.write(bytes)
+	return s.write(append(parts, binary.LittleEndian.AppendUint32(nil, terminator))...)
 }
 
 // close writes what is left, and the checksum.
@@ -194,8 +202,5 @@ func (s *stream) close() error {
 	if err := s.begin(); err != nil {
 		return err
 	}
-	if err := s.flush(); err != nil {
-		return fmt.Errorf("archive writer: %w", err)
-	}
-	return nil
+	return s.flush()
 }

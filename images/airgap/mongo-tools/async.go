@@ -1,6 +1,9 @@
 package main
 
-import "io"
+import (
+	"io"
+	"slices"
+)
 
 // async writes in the background, so that the server sends the next documents while the last ones are compressed.
 type async struct {
@@ -26,21 +29,29 @@ func newAsync(out io.Writer) *async {
 	return a
 }
 
-// Write takes the bytes; what became of them shows at the next Write, or at Close.
+// Write takes the bytes; what became of them shows at a later Write, or at Close.
 func (a *async) Write(bytes []byte) (int, error) {
+	for chunk := range slices.Chunk(bytes, blockSize) {
+		if err := a.hand(chunk); err != nil {
+			return 0, err
+		}
+	}
+	return len(bytes), nil
+}
+
+func (a *async) hand(chunk []byte) error {
 	if a.err != nil {
-		return 0, a.err
+		return a.err
 	}
 	select {
 	case buffer := <-a.free:
 		select {
-		case a.full <- append(buffer, bytes...):
-			return len(bytes), nil
+		case a.full <- append(buffer, chunk...):
 		case a.err = <-a.done:
 		}
 	case a.err = <-a.done:
 	}
-	return 0, a.err
+	return a.err
 }
 
 // Close waits for all that was taken.

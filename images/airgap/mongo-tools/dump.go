@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -118,7 +119,7 @@ func dumpTo(ctx context.Context, o *options, c *connection, w *writer) error {
 		return err
 	}
 	if err := w.write(begin); err != nil {
-		return fmt.Errorf("archive writer: %w", err)
+		return err
 	}
 	// Users, roles and their version stand first, and one after the other: whoever restores waits for them.
 	special := 0
@@ -157,24 +158,35 @@ func (s *source) copy(ctx context.Context, o *options, w *writer) error {
 	return nil
 }
 
+// large is held while large documents come: of each collection that is read, one is held already.
+var large sync.Mutex
+
 // copyDocuments reads in batches of some size in bytes, whatever the documents' size: a batch of the server's own choice
 // can have 16 MiB, and several are read at the same time.
 func copyDocuments(ctx context.Context, from *mongo.Collection, filter bson.D, add func(bson.Raw) error) error {
-	cursor, err := from.Find(ctx, filter, mongooptions.Find().SetNoCursorTimeout(true))
+	cursor, err := from.Find(ctx, filter, mongooptions.Find().SetNoCursorTimeout(true).SetBatchSize(1))
 	if err != nil {
 		return err
 	}
 	defer cursor.Close(context.WithoutCancel(ctx))
-	count, size := 0, 0
-	for cursor.Next(ctx) {
+	next := func(size int) bool {
+		if cursor.RemainingBatchLength() > 0 {
+			return cursor.Next(ctx)
+		}
+		if size > blockSize {
+			large.Lock()
+			defer large.Unlock()
+		}
+		cursor.SetBatchSize(int32(max(1, min(blockSize/max(1, size), 100_000))))
+		return cursor.Next(ctx)
+	}
+	count, total := 0, 0
+	for next(total / max(1, count)) {
 		if err := add(cursor.Current); err != nil {
 			return err
 		}
 		count++
-		size += len(cursor.Current)
-		if cursor.RemainingBatchLength() == 0 {
-			cursor.SetBatchSize(int32(max(1, min(blockSize/(size/count), 100_000))))
-		}
+		total += len(cursor.Current)
 	}
 	return cursor.Err()
 }

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -72,7 +73,7 @@ func obey(cancel context.CancelCauseFunc) {
 }
 
 func failed(err error) int {
-	line("Failed: %v", err)
+	line("Failed: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	return 1
 }
 

@@ -19,12 +19,28 @@ type oplog struct {
 	start   bson.Timestamp
 }
 
+// Operation is what of an oplog entry says what to do: the rest names places, times and collections of where it comes from.
+// Its name is exported because bson looks into no other embedded types.
+type Operation struct {
+	Op string   `bson:"op"`
+	NS string   `bson:"ns"`
+	O  bson.Raw `bson:"o"`
+	O2 bson.Raw `bson:"o2,omitempty"`
+	B  *bool    `bson:"b,omitempty"`
+}
+
+// command names the operation's command, "" when it is none.
+func (o *Operation) command() string {
+	if first, err := o.O.IndexErr(0); o.Op == "c" && err == nil {
+		return first.Key()
+	}
+	return ""
+}
+
 // entry is an oplog entry.
 type entry struct {
+	Operation   `bson:",inline"`
 	TS          bson.Timestamp `bson:"ts"`
-	Op          string         `bson:"op"`
-	NS          string         `bson:"ns"`
-	O           bson.D         `bson:"o"`
 	LSID        bson.Raw       `bson:"lsid"`
 	TxnNumber   *int64         `bson:"txnNumber"`
 	MultiOpType int            `bson:"multiOpType"`
@@ -33,23 +49,12 @@ type entry struct {
 	} `bson:"prevOpTime"`
 }
 
-// transaction tells whether the entry belongs to a transaction, and what it says: applyOps, commitTransaction or
-// abortTransaction. The entries of a retryable insert of many documents look alike, but are applied one by one.
-func (e *entry) transaction() (command string, is bool) {
-	if e.Op != "c" || e.LSID == nil || e.TxnNumber == nil || e.MultiOpType == 1 || len(e.O) == 0 {
-		return "", false
-	}
-	command = e.O[0].Key
-	return command, command == "applyOps" || command == "commitTransaction" || command == "abortTransaction"
-}
-
-func (e *entry) flag(name string) bool {
-	for _, field := range e.O {
-		if field.Key == name {
-			return field.Value == true
-		}
-	}
-	return false
+// transaction tells whether the entry belongs to a transaction. The entries of a retryable insert of many documents look
+// alike, but are applied one by one.
+func (e *entry) transaction() bool {
+	command := e.command()
+	return e.LSID != nil && e.TxnNumber != nil && e.MultiOpType != 1 &&
+		(command == "applyOps" || command == "commitTransaction" || command == "abortTransaction")
 }
 
 // oplog finds where the oplog has to begin; nil when it isn't wanted.
@@ -135,19 +140,17 @@ func (o *oplog) replayable(e *entry) error {
 	if e.NS == "admin.system.version" {
 		return errors.New("cannot dump with oplog if admin.system.version is modified")
 	}
-	if e.Op == "c" && len(e.O) > 0 {
-		switch command := e.O[0].Key; command {
-		case "renameCollection":
-			return errors.New("cannot dump with oplog while renames occur")
-		case "importCollection", "upgradeDowngradeViewlessTimeseries":
-			return fmt.Errorf("cannot dump with oplog while %s occurs", command)
-		case "create":
-			if name, _ := e.O[0].Value.(string); strings.HasPrefix(e.NS, "config.") && resharding(name) {
-				return errors.New("cannot dump with oplog while resharding")
-			}
+	switch command := e.command(); command {
+	case "renameCollection":
+		return errors.New("cannot dump with oplog while renames occur")
+	case "importCollection", "upgradeDowngradeViewlessTimeseries":
+		return fmt.Errorf("cannot dump with oplog while %s occurs", command)
+	case "create":
+		if name, _ := e.O.Index(0).Value().StringValueOK(); strings.HasPrefix(e.NS, "config.") && resharding(name) {
+			return errors.New("cannot dump with oplog while resharding")
 		}
 	}
-	if _, is := e.transaction(); is && !e.Prev.TS.IsZero() && e.Prev.TS.Before(o.start) {
+	if e.transaction() && !e.Prev.TS.IsZero() && e.Prev.TS.Before(o.start) {
 		return errors.New("a transaction began just before the dump, whose oplog lacks its first part: run it again")
 	}
 	return nil

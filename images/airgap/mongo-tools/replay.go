@@ -16,9 +16,9 @@ import (
 type replay struct {
 	*restoration
 	ctx     context.Context
-	ended   bool                // at --oplogLimit
-	open    map[string][]bson.D // operations of transactions that aren't committed yet
-	batch   []bson.D
+	ended   bool                    // at --oplogLimit
+	open    map[string][]*Operation // operations of transactions that aren't committed yet
+	batch   []*Operation
 	size    int
 	missing map[string]bool // namespaces written to which aren't there: they must be dropped before the end
 	applied int64
@@ -28,7 +28,7 @@ type replay struct {
 var internal = []string{"config.", "local.", "__mdb_internal_"}
 
 func newReplay(ctx context.Context, r *restoration) *replay {
-	return &replay{restoration: r, ctx: ctx, open: map[string][]bson.D{}, missing: map[string]bool{}}
+	return &replay{restoration: r, ctx: ctx, open: map[string][]*Operation{}, missing: map[string]bool{}}
 }
 
 func (r *replay) add(documents []bson.Raw) error {
@@ -40,7 +40,7 @@ func (r *replay) add(documents []bson.Raw) error {
 		if r.ended = r.ended || !r.oplogLimit.IsZero() && !e.TS.Before(r.oplogLimit); r.ended {
 			return nil
 		}
-		if err := r.entry(&e, document); err != nil {
+		if err := r.entry(&e); err != nil {
 			return fmt.Errorf("error applying oplog entry of %d:%d: %w", e.TS.T, e.TS.I, err)
 		}
 	}
@@ -60,116 +60,95 @@ func (r *replay) done() error {
 }
 
 // entry applies an entry, or keeps it until its transaction is committed.
-func (r *replay) entry(e *entry, document bson.Raw) error {
-	command, is := e.transaction()
-	if !is {
-		var operation bson.D
-		if err := bson.Unmarshal(document, &operation); err != nil {
-			return err
-		}
-		return r.operation(operation)
+func (r *replay) entry(e *entry) error {
+	if !e.transaction() {
+		return r.operation(&e.Operation)
 	}
 	id := fmt.Sprintf("%x %d", e.LSID, *e.TxnNumber)
 	kept, began := r.open[id]
-	if !began && !e.Prev.TS.IsZero() && command != "abortTransaction" {
+	if e.command() == "abortTransaction" {
+		delete(r.open, id)
+		return nil
+	}
+	if !began && !e.Prev.TS.IsZero() {
 		return errors.New("the oplog lacks the beginning of a transaction")
 	}
-	if command == "applyOps" {
-		inner, err := operations(e.O[0].Value)
+	if e.command() == "applyOps" {
+		several, err := severalOf(&e.Operation)
 		if err != nil {
 			return err
 		}
-		kept = append(kept, inner...)
-	}
-	if command == "applyOps" && (e.flag("partialTxn") || e.flag("prepare")) {
-		r.open[id] = kept
-		return nil
+		kept = append(kept, several.ApplyOps...)
+		if several.PartialTxn || several.Prepare {
+			r.open[id] = kept
+			return nil
+		}
 	}
 	delete(r.open, id)
-	if command == "abortTransaction" {
-		return nil
-	}
-	for _, operation := range kept {
-		if err := r.operation(operation); err != nil {
+	return r.each(kept)
+}
+
+// several is the command applyOps: operations of a transaction, or such as were written together.
+type several struct {
+	ApplyOps   []*Operation `bson:"applyOps"`
+	PartialTxn bool         `bson:"partialTxn"`
+	Prepare    bool         `bson:"prepare"`
+}
+
+func severalOf(o *Operation) (s several, err error) {
+	err = bson.Unmarshal(o.O, &s)
+	return s, err
+}
+
+func (r *replay) each(operations []*Operation) error {
+	for _, o := range operations {
+		if err := r.operation(o); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// operations returns what an applyOps holds.
-func operations(list any) ([]bson.D, error) {
-	array, is := list.(bson.A)
-	inner := make([]bson.D, len(array))
-	for i, item := range array {
-		inner[i], _ = item.(bson.D)
-	}
-	if !is || slices.ContainsFunc(inner, func(operation bson.D) bool { return operation == nil }) {
-		return nil, errors.New("an applyOps holds no operations")
-	}
-	return inner, nil
-}
-
 // operation applies one operation; inserts, updates and deletes wait for some more.
-func (r *replay) operation(operation bson.D) error {
-	kind, _ := value(operation, "op").(string)
-	namespace, _ := value(operation, "ns").(string)
-	if slices.ContainsFunc(internal, func(prefix string) bool { return strings.HasPrefix(namespace, prefix) }) {
+func (r *replay) operation(o *Operation) error {
+	if slices.ContainsFunc(internal, func(prefix string) bool { return strings.HasPrefix(o.NS, prefix) }) {
 		return nil
 	}
-	db, name, _ := strings.Cut(namespace, ".")
-	switch kind {
+	switch o.Op {
 	case "i", "u", "d":
-		if db == "admin" && (name == users || name == roles) {
-			r.usersLater = append(r.usersLater, bare(operation))
-			r.applied++
-			return nil
-		}
-		return r.write(db, name, operation)
+		return r.write(o)
 	case "c":
-		command, _ := value(operation, "o").(bson.D)
-		if len(command) == 0 {
-			return errors.New("a command is empty")
-		}
-		return r.command(db, command, operation)
+		return r.command(o)
 	case "n", "cd", "ci", "cu", "km": // a note, or what the server keeps for itself
 		return nil
 	}
-	return fmt.Errorf("operation %q isn't known", kind)
+	return fmt.Errorf("operation %q isn't known", o.Op)
 }
 
-func (r *replay) write(db, name string, operation bson.D) error {
+func (r *replay) write(o *Operation) error {
+	db, name, _ := strings.Cut(o.NS, ".")
+	if db == "admin" && (name == users || name == roles) {
+		r.usersLater = append(r.usersLater, o)
+		r.applied++
+		return nil
+	}
 	there, err := r.existing.has(r.ctx, r.Client, db, name)
 	if err != nil {
 		return err
 	}
 	if !there { // dropped while it was dumped: the oplog says so further on
-		r.missing[db+"."+name] = true
+		r.missing[o.NS] = true
 		return nil
 	}
-	bytes, err := bson.Marshal(bare(operation))
-	if err != nil {
-		return err
-	}
-	if len(r.batch) == batchDocuments || r.size+len(bytes) > batchBytes {
+	size := len(o.O) + len(o.O2)
+	if len(r.batch) == batchDocuments || r.size+size > batchBytes {
 		if err := r.flush(); err != nil {
 			return err
 		}
 	}
-	r.batch = append(r.batch, bare(operation))
-	r.size += len(bytes)
+	r.batch = append(r.batch, o)
+	r.size += size
 	return nil
-}
-
-// bare is what of an operation says what to do: the rest names places, times and collections of where it comes from.
-func bare(operation bson.D) bson.D {
-	var kept bson.D
-	for _, field := range operation {
-		if slices.Contains([]string{"op", "ns", "o", "o2", "b"}, field.Key) {
-			kept = append(kept, field)
-		}
-	}
-	return kept
 }
 
 func (r *replay) flush() error {
@@ -182,7 +161,7 @@ func (r *replay) flush() error {
 	return err
 }
 
-func applyOps(ctx context.Context, client *mongo.Client, batch ...bson.D) error {
+func applyOps(ctx context.Context, client *mongo.Client, batch ...*Operation) error {
 	if err := client.Database("admin").RunCommand(ctx, bson.D{{Key: "applyOps", Value: batch}}).Err(); err != nil {
 		return fmt.Errorf("applyOps: %w", err)
 	}
@@ -190,23 +169,23 @@ func applyOps(ctx context.Context, client *mongo.Client, batch ...bson.D) error 
 }
 
 // command applies a command of the oplog; those that concern indexes change the list of what is built at the end.
-func (r *replay) command(db string, command, operation bson.D) error {
-	what := command[0].Key
-	name, _ := command[0].Value.(string)
-	namespace := db + "." + name
-	switch what {
-	case "startIndexBuild", "abortIndexBuild", "setMultikeyMetadata":
-		return nil
-	case "applyOps":
-		inner, err := operations(command[0].Value)
+func (r *replay) command(o *Operation) error {
+	if o.command() == "applyOps" {
+		several, err := severalOf(o)
 		if err != nil {
 			return err
 		}
-		for _, one := range inner {
-			if err := r.operation(one); err != nil {
-				return err
-			}
-		}
+		return r.each(several.ApplyOps)
+	}
+	var command bson.D
+	if err := bson.Unmarshal(o.O, &command); err != nil {
+		return err
+	}
+	db, _, _ := strings.Cut(o.NS, ".")
+	name, _ := value(command, o.command()).(string)
+	namespace := db + "." + name
+	switch o.command() {
+	case "startIndexBuild", "abortIndexBuild", "setMultikeyMetadata":
 		return nil
 	case "createIndexes":
 		r.catalog.of(namespace).add(command[1:])
@@ -245,13 +224,16 @@ func (r *replay) command(db string, command, operation bson.D) error {
 		maps.DeleteFunc(r.missing, func(name string, _ bool) bool { return strings.HasPrefix(name, db+".") })
 	case "convertToCapped", "emptycapped", "dbCheck":
 	default:
-		return fmt.Errorf("unknown oplog command name %s", what)
+		return fmt.Errorf("unknown oplog command name %s", o.command())
 	}
 	if err := r.flush(); err != nil {
 		return err
 	}
-	operation = append(without(bare(operation), "o"), bson.E{Key: "o", Value: command})
-	r.batch = []bson.D{operation}
+	text, err := bson.Marshal(command)
+	if err != nil {
+		return err
+	}
+	r.batch = []*Operation{{Op: o.Op, NS: o.NS, O: text, O2: o.O2}}
 	r.existing.forget(db)
 	return r.flush()
 }

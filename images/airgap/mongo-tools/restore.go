@@ -26,8 +26,8 @@ type restoration struct {
 	listed            map[string]*listed // by the name under which the data stands
 	views             []*listed
 	authorization     map[string]*kept
-	usersLater        []bson.D // what the oplog does to users and roles
-	loaded            bool     // all but the oplog
+	usersLater        []*Operation // what the oplog does to users and roles
+	loaded            bool         // all but the oplog
 	flying            *semaphore.Weighted
 	succeeded, failed atomic.Int64
 }
@@ -235,7 +235,9 @@ func (r *restoration) create(ctx context.Context, l *listed) error {
 	if err := r.Database(l.db).RunCommand(ctx, command).Err(); err != nil {
 		return fmt.Errorf("error creating collection %s: %w", l.target(), err)
 	}
-	r.existing.forget(l.db)
+	if r.existing[l.db][l.name] = true; l.Type != "collection" {
+		r.existing.forget(l.db) // others came with it
+	}
 	return nil
 }
 

@@ -75,7 +75,8 @@ func (r *restoration) mergeUsers(ctx context.Context) error {
 		err = r.Database("admin").RunCommand(ctx, command).Err()
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("error restoring users and roles: %w", err), clean(ctx, r.connection, scratches...))
+		cleaned := clean(context.WithoutCancel(ctx), r.connection, scratches...)
+		return errors.Join(fmt.Errorf("error restoring users and roles: %w", err), cleaned)
 	}
 	again, err := open(ctx, r.settings) // the server takes a user who was replaced for a stranger until the next login
 	if err != nil {
@@ -86,8 +87,8 @@ func (r *restoration) mergeUsers(ctx context.Context) error {
 	if err := clean(ctx, again, scratches...); err != nil {
 		return err
 	}
-	for _, operation := range r.usersLater {
-		if err := applyOps(ctx, again.Client, operation); err != nil {
+	for _, o := range r.usersLater {
+		if err := applyOps(ctx, again.Client, o); err != nil {
 			return err
 		}
 	}
