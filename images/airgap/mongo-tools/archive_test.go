@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"hash/crc64"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/klauspost/compress/gzip"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -232,11 +235,69 @@ func TestEveryFlippedBitIsFoundOrHarmless(t *testing.T) {
 	}
 }
 
+func compressed(t testing.TB, text []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	packer := gzip.NewWriter(&out)
+	must(packer.Write(text))(t)
+	check(t, packer.Close())
+	return out.Bytes()
+}
+
+func unpacked(text []byte) (map[string]string, error) {
+	in, err := gzip.NewReader(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	return read(in)
+}
+
+func TestEveryFlippedBitOfACompressedArchiveIsFoundOrHarmless(t *testing.T) {
+	whole := compressed(t, sample(t))
+	want := must(unpacked(whole))(t)
+	for at := range whole {
+		for bit := range 8 {
+			whole[at] ^= 1 << bit
+			if have, err := unpacked(whole); err == nil { // names of who packed it, or bits that fill up a byte
+				differ(t, want, have)
+			}
+			whole[at] ^= 1 << bit
+		}
+	}
+}
+
+func TestDamageEndsARestore(t *testing.T) {
+	source, target := servants(t)
+	for i := range 300 {
+		source.insert(t, "shop", fmt.Sprint(i%3), d("_id", i, "text", rand.Text()))
+	}
+	for _, option := range []string{"--gzip=false", "--gzip"} {
+		file := filepath.Join(t.TempDir(), "archive")
+		good(t, dumpName, "--uri", source.uri(), "--archive="+file, option, "--oplog")
+		whole := must(os.ReadFile(file))(t)
+		for part := range 8 {
+			at := 100 + (len(whole)-200)*part/7
+			flipped := bytes.Clone(whole)
+			flipped[at] ^= 0x10
+			for _, damaged := range [][]byte{flipped, whole[:at]} {
+				check(t, os.WriteFile(file, damaged, 0o600))
+				bad(t, "", restoreName, "--uri", target.uri(), "--archive="+file, option, "--oplogReplay", "--drop")
+			}
+		}
+	}
+}
+
 func TestEveryTruncationIsFound(t *testing.T) {
 	whole := sample(t)
 	for length := range whole {
 		if _, err := read(bytes.NewReader(whole[:length])); err == nil {
 			t.Fatalf("%d of %d bytes are taken for all", length, len(whole))
+		}
+	}
+	packed := compressed(t, whole)
+	for length := range packed {
+		if _, err := unpacked(packed[:length]); err == nil {
+			t.Fatalf("%d of %d compressed bytes are taken for all", length, len(packed))
 		}
 	}
 	if _, err := read(bytes.NewReader(append(whole, 0))); err == nil {

@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	duplicateKey    = 11000
-	validation      = 121
-	mixedTimeSeries = 408 // a bucket of a time series has several types of value, which the collection must allow first
+	duplicateKey = 11000
+	validation   = 121
 )
 
 // inFlight is the size of all documents that wait or are being inserted: one alone may have 16 MiB, in each collection.
@@ -29,7 +28,6 @@ type loader struct {
 	*restoration
 	into          *mongo.Collection
 	name          string
-	series        string // the time series whose buckets these are
 	batches       chan []bson.Raw
 	group         *errgroup.Group
 	ctx           context.Context
@@ -40,7 +38,7 @@ func newLoader(ctx context.Context, r *restoration, l *listed) *loader {
 	name := l.name
 	loads := &loader{restoration: r, batches: make(chan []bson.Raw)}
 	if l.Type == timeSeries {
-		loads.series, name = name, bucketPrefix+name
+		name = bucketPrefix + name
 	}
 	loads.name, loads.into = l.db+"."+name, r.Database(l.db).Collection(name)
 	loads.group, loads.ctx = errgroup.WithContext(ctx)
@@ -101,19 +99,15 @@ func (l *loader) insert(batch []bson.Raw) error {
 	wrong := map[int]bool{}
 	for _, one := range failure.WriteErrors {
 		wrong[one.Index] = true
-		if one.Code == mixedTimeSeries && l.series != "" {
-			if err := l.again(batch[one.Index]); err != nil {
-				return err
-			}
-			continue
-		}
-		l.fail(1)
+		l.bad.Add(1)
+		l.failed.Add(1)
 		if l.stopOnError || one.Code != duplicateKey && one.Code != validation {
 			return fmt.Errorf("error restoring from %s: %w", l.where(), err)
 		}
 		say("continuing through error: %s", one.Message)
 	}
-	l.succeed(len(batch) - len(wrong))
+	l.restored.Add(int64(len(batch) - len(wrong)))
+	l.succeeded.Add(int64(len(batch) - len(wrong)))
 	for i, document := range batch {
 		if !wrong[i] {
 			if err := l.keepZero(document); err != nil {
@@ -121,28 +115,6 @@ func (l *loader) insert(batch []bson.Raw) error {
 			}
 		}
 	}
-	return nil
-}
-
-func (l *loader) succeed(n int) {
-	l.restored.Add(int64(n))
-	l.succeeded.Add(int64(n))
-}
-
-func (l *loader) fail(n int) {
-	l.bad.Add(int64(n))
-	l.failed.Add(int64(n))
-}
-
-func (l *loader) again(bucket bson.Raw) error {
-	allow := bson.D{{Key: "collMod", Value: l.series}, {Key: "timeseriesBucketsMayHaveMixedSchemaData", Value: true}}
-	if err := l.into.Database().RunCommand(l.ctx, allow).Err(); err != nil {
-		return err
-	}
-	if _, err := l.into.InsertOne(l.ctx, bucket); err != nil {
-		return err
-	}
-	l.succeed(1)
 	return nil
 }
 

@@ -44,7 +44,7 @@ type namespace struct {
 
 // newReader reads what stands before the data.
 func newReader(in io.Reader) (*reader, error) {
-	r := &reader{in: bufio.NewReaderSize(in, 1<<20), namespaces: map[string]*namespace{}}
+	r := &reader{in: bufio.NewReaderSize(in, 64<<10), namespaces: map[string]*namespace{}}
 	var first uint32
 	if err := binary.Read(r.in, binary.LittleEndian, &first); err != nil {
 		return nil, fmt.Errorf("the archive can't be read: %w", err)
