@@ -67,6 +67,8 @@ func meanwhile(t *testing.T, padding string) {
 	}
 	source.run(t, "shop", d("createIndexes", "kept", "indexes", bson.A{d("key", d("u", 1), "name", "u", "unique", true)}))
 	source.insert(t, "gone", "a", d("_id", 1))
+	source.run(t, "shop", d("create", "past", "viewOn", "kept", "pipeline", bson.A{}))
+	source.run(t, "shop", d("drop", "past")) // leaves an empty collection of views
 	file := slowly(t, source, padding, func() {
 		kept := source.Database("shop").Collection("kept")
 		// Values of a unique index go round: no order of inserts and updates keeps them unique until the end.

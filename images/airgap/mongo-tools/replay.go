@@ -136,7 +136,14 @@ func (r *replay) write(o *Operation) error {
 	if err != nil {
 		return err
 	}
-	if !there { // dropped while it was dumped: the oplog says so further on
+	switch {
+	case there:
+	case name == "system.views": // it stays when its last view goes, and is no part of an archive
+		if err := r.Database(db).CreateCollection(r.ctx, name); err != nil {
+			return err
+		}
+		r.existing.forget(db)
+	default: // dropped while it was dumped: the oplog says so further on
 		r.missing[o.NS] = true
 		return nil
 	}
@@ -161,8 +168,14 @@ func (r *replay) flush() error {
 	return err
 }
 
+const unauthorized = 13
+
 func applyOps(ctx context.Context, client *mongo.Client, batch ...*Operation) error {
-	if err := client.Database("admin").RunCommand(ctx, bson.D{{Key: "applyOps", Value: batch}}).Err(); err != nil {
+	err := client.Database("admin").RunCommand(ctx, bson.D{{Key: "applyOps", Value: batch}}).Err()
+	switch {
+	case hasCode(err, unauthorized): // the server's own words hold all that was to be applied
+		return errors.New("applyOps: the user may not replay an oplog, which takes every action on every resource: root may")
+	case err != nil:
 		return fmt.Errorf("applyOps: %w", err)
 	}
 	return nil

@@ -97,6 +97,17 @@ func TestUsersCanLogInAfterwards(t *testing.T) {
 	}
 }
 
+func TestWhoMayNotReplayAnOplogIsTold(t *testing.T) {
+	target := locked(t)
+	target.run(t, "admin", d("createUser", "restorer", "pwd", "x", "roles", bson.A{"restore"}))
+	file := handMade(t, []collection{{DB: "shop", Name: "a"}, {Name: oplogName}},
+		piece_{"shop", "a", []any{d("_id", 1)}}, end_{"shop", "a"},
+		piece_{"", oplogName, []any{d("op", "d", "ns", "shop.a", "o", d("_id", 1))}}, end_{"", oplogName})
+	as := []string{"--host", target.address, "-u=restorer", "-p=x", "--archive=" + file}
+	bad(t, "the user may not replay an oplog", restoreName, append(as, "--oplogReplay")...)
+	good(t, restoreName, append(as, "--drop")...)
+}
+
 func TestUsersOfOneDatabase(t *testing.T) {
 	source, target := servants(t)
 	source.insert(t, "shop", "a", d("_id", 1))
