@@ -17,13 +17,13 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// piece_ is a block of an archive, end_ the end of a namespace.
+// chunk is a block of an archive, ending the end of a namespace.
 type (
-	piece_ struct {
+	chunk struct {
 		db, name  string
 		documents []any
 	}
-	end_ struct{ db, name string }
+	ending struct{ db, name string }
 )
 
 // handMade writes an archive byte by byte as the format's description has it, by none of the program's own code.
@@ -45,7 +45,7 @@ func handMade(t testing.TB, collections []collection, parts ...any) string {
 	sums := map[string]hash.Hash64{}
 	for _, part := range parts {
 		switch part := part.(type) {
-		case piece_:
+		case chunk:
 			put(d("db", part.db, "collection", part.name, "EOF", false, "CRC", int64(0)))
 			name := part.db + "." + part.name
 			if sums[name] == nil {
@@ -54,7 +54,7 @@ func handMade(t testing.TB, collections []collection, parts ...any) string {
 			for _, document := range part.documents {
 				sums[name].Write(put(document))
 			}
-		case end_:
+		case ending:
 			sum := uint64(0)
 			if had := sums[part.db+"."+part.name]; had != nil {
 				sum = had.Sum64()
@@ -81,12 +81,12 @@ func pour(pipe, file string, meanwhile func()) error {
 	if err != nil {
 		return err
 	}
-	for chunk := make([]byte, 4096); !bytes.Equal(chunk, bytes.Repeat([]byte("x"), 4096)); {
-		n, err := in.Read(chunk)
+	for part := make([]byte, 4096); !bytes.Equal(part, bytes.Repeat([]byte("x"), 4096)); {
+		n, err := in.Read(part)
 		if err != nil {
 			return err
 		}
-		if _, err := out.Write(chunk[:n]); err != nil {
+		if _, err := out.Write(part[:n]); err != nil {
 			return err
 		}
 	}
@@ -112,17 +112,17 @@ func TestRealInterleavingIsRead(t *testing.T) {
 		{DB: "shop", Name: "v", Type: "view", Metadata: `{"options":{"viewOn":"a","pipeline":[]},"indexes":[],"uuid":""}`},
 		{Name: oplogName},
 	},
-		piece_{"admin", "system.version", versions}, end_{"admin", "system.version"},
-		piece_{"shop", "v", nil}, end_{"shop", "v"}, // a view has nothing, but an end
-		piece_{"shop", "b", []any{d("_id", 1), d("_id", 2)}},
-		piece_{"shop", "a", []any{d("_id", 1)}},
-		piece_{"shop", "b", []any{d("_id", 3)}},
-		end_{"shop", "empty"},
-		piece_{"shop", "a", []any{d("_id", 2)}}, end_{"shop", "a"},
-		piece_{"shop", "b", []any{d("_id", 4)}}, piece_{"shop", "b", nil}, end_{"shop", "b"},
-		piece_{"shop", "bare", []any{d("_id", 1)}}, end_{"shop", "bare"},
-		piece_{"", oplogName, []any{d("op", "i", "ns", "shop.a", "o", d("_id", 9), "ts", bson.Timestamp{T: 1})}},
-		end_{"", oplogName})
+		chunk{"admin", "system.version", versions}, ending{"admin", "system.version"},
+		chunk{"shop", "v", nil}, ending{"shop", "v"}, // a view has nothing, but an end
+		chunk{"shop", "b", []any{d("_id", 1), d("_id", 2)}},
+		chunk{"shop", "a", []any{d("_id", 1)}},
+		chunk{"shop", "b", []any{d("_id", 3)}},
+		ending{"shop", "empty"},
+		chunk{"shop", "a", []any{d("_id", 2)}}, ending{"shop", "a"},
+		chunk{"shop", "b", []any{d("_id", 4)}}, chunk{"shop", "b", nil}, ending{"shop", "b"},
+		chunk{"shop", "bare", []any{d("_id", 1)}}, ending{"shop", "bare"},
+		chunk{"", oplogName, []any{d("op", "i", "ns", "shop.a", "o", d("_id", 9), "ts", bson.Timestamp{T: 1})}},
+		ending{"", oplogName})
 	good(t, restoreName, "--uri", target.uri(), "--archive="+file, "--oplogReplay", "--drop")
 	for name, want := range map[string]int64{"a": 3, "b": 4, "bare": 1, "empty": 0, "v": 3} {
 		if have := target.count(t, "shop", name); have != want {
@@ -137,7 +137,7 @@ func TestRealInterleavingIsRead(t *testing.T) {
 func TestAnOplogBeforeTheDataIsRefused(t *testing.T) {
 	_, target := servants(t)
 	file := handMade(t, []collection{{DB: "shop", Name: "a"}, {Name: oplogName}},
-		end_{"", oplogName}, piece_{"shop", "a", []any{d("_id", 1)}}, end_{"shop", "a"})
+		ending{"", oplogName}, chunk{"shop", "a", []any{d("_id", 1)}}, ending{"shop", "a"})
 	bad(t, "before the end of shop.a", restoreName, "--uri", target.uri(), "--archive="+file, "--oplogReplay")
 }
 

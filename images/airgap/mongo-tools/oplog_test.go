@@ -310,7 +310,7 @@ func TestReplayingPreparedTransactions(t *testing.T) {
 		append(say(10, 5, none, "applyOps", bson.A{put(50)}), bson.E{Key: "multiOpType", Value: 1}),
 		append(say(11, 5, at(10), "applyOps", bson.A{put(51)}), bson.E{Key: "multiOpType", Value: 1}),
 	}
-	file := handMade(t, []collection{{Name: oplogName}}, piece_{"", oplogName, entries}, end_{"", oplogName})
+	file := handMade(t, []collection{{Name: oplogName}}, chunk{"", oplogName, entries}, ending{"", oplogName})
 	good(t, restoreName, "--uri", target.uri(), "--archive="+file, "--oplogReplay")
 	var have []string
 	cursor := must(target.Database("shop").Collection("a").Find(t.Context(), d()))(t)
@@ -326,13 +326,13 @@ func TestReplayingPreparedTransactions(t *testing.T) {
 	}
 
 	torn := handMade(t, []collection{{Name: oplogName}},
-		piece_{"", oplogName, []any{say(7, 1, at(4), "commitTransaction", 1)}}, end_{"", oplogName})
+		chunk{"", oplogName, []any{say(7, 1, at(4), "commitTransaction", 1)}}, ending{"", oplogName})
 	bad(t, "lacks the beginning of a transaction", restoreName, "--uri", target.uri(), "--archive="+torn, "--oplogReplay")
 	unknown := handMade(t, []collection{{Name: oplogName}},
-		piece_{"", oplogName, []any{d("op", "c", "ns", "shop.$cmd", "o", d("somethingNew", 1))}}, end_{"", oplogName})
+		chunk{"", oplogName, []any{d("op", "c", "ns", "shop.$cmd", "o", d("somethingNew", 1))}}, ending{"", oplogName})
 	bad(t, "unknown oplog command name somethingNew", restoreName, "--uri", target.uri(), "--archive="+unknown, "--oplogReplay")
 	elsewhere := handMade(t, []collection{{Name: oplogName}},
-		piece_{"", oplogName, []any{d("op", "i", "ns", "shop.b", "o", d("_id", 1))}}, end_{"", oplogName})
+		chunk{"", oplogName, []any{d("op", "i", "ns", "shop.b", "o", d("_id", 1))}}, ending{"", oplogName})
 	bad(t, "doesn't have: shop.b", restoreName, "--uri", target.uri(), "--archive="+elsewhere, "--oplogReplay")
 	bad(t, "no oplog file to replay", restoreName, "--uri", target.uri(), "--archive="+handMade(t, nil), "--oplogReplay")
 }

@@ -159,7 +159,8 @@ func TestASignalEndsADumpThatNobodyReads(t *testing.T) {
 		cmd := command(dumpName, "--uri", source.uri(), "--archive="+pipe)
 		go func() {
 			in, _ := os.OpenFile(pipe, os.O_RDWR, 0)
-			time.Sleep(time.Second)
+			in.Read(make([]byte, 4096))        // then it has begun,
+			time.Sleep(500 * time.Millisecond) // and now it waits for a reader
 			cmd.Process.Signal(signal)
 			time.Sleep(time.Minute)
 			in.Close()

@@ -102,7 +102,6 @@ func (r *restoration) run(ctx context.Context) error {
 	if r.oplogReplay && !hasOplog {
 		return errors.New("no oplog file to replay; make sure you run mongodump with --oplog")
 	}
-	var replayed *replay
 	err = r.archive.run(func(db, name string) (sink, error) {
 		if db != "" || name != oplogName {
 			return r.open(ctx, db, name)
@@ -111,8 +110,7 @@ func (r *restoration) run(ctx context.Context) error {
 			return ignored{}, err
 		}
 		say("replaying oplog")
-		replayed = newReplay(ctx, r)
-		return replayed, nil
+		return newReplay(ctx, r), nil
 	})
 	if err == nil {
 		err = r.finish(ctx)

@@ -101,8 +101,8 @@ func TestWhoMayNotReplayAnOplogIsTold(t *testing.T) {
 	target := locked(t)
 	target.run(t, "admin", d("createUser", "restorer", "pwd", "x", "roles", bson.A{"restore"}))
 	file := handMade(t, []collection{{DB: "shop", Name: "a"}, {Name: oplogName}},
-		piece_{"shop", "a", []any{d("_id", 1)}}, end_{"shop", "a"},
-		piece_{"", oplogName, []any{d("op", "d", "ns", "shop.a", "o", d("_id", 1))}}, end_{"", oplogName})
+		chunk{"shop", "a", []any{d("_id", 1)}}, ending{"shop", "a"},
+		chunk{"", oplogName, []any{d("op", "d", "ns", "shop.a", "o", d("_id", 1))}}, ending{"", oplogName})
 	as := []string{"--host", target.address, "-u=restorer", "-p=x", "--archive=" + file}
 	bad(t, "the user may not replay an oplog", restoreName, append(as, "--oplogReplay")...)
 	good(t, restoreName, append(as, "--drop")...)
