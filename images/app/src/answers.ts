@@ -29,7 +29,9 @@ export function commonAnswers(app: FastifyInstance, lifecycle: Lifecycle): void 
     reply.header('x-content-type-options', 'nosniff').header('referrer-policy', 'no-referrer');
     if (!reply.hasHeader('content-security-policy'))
       reply.header('content-security-policy', "default-src 'none'; frame-ancestors 'none'");
-    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
+    // A picture that failed on its way has the picture's headers still.
+    if (!reply.hasHeader('cache-control') || reply.statusCode >= 400)
+      reply.header('cache-control', 'no-store');
     // Whoever keeps a connection to a pod that is going away must open the next one elsewhere.
     if (lifecycle.draining) reply.header('connection', 'close');
     return payload;
@@ -57,6 +59,8 @@ export function commonAnswers(app: FastifyInstance, lifecycle: Lifecycle): void 
 }
 
 export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  // A stream that fails has left its own type.
+  reply.type('application/json; charset=utf-8');
   if (error instanceof HttpError) {
     if (error.statusCode === 401) reply.header('www-authenticate', 'Bearer');
     return reply.code(error.statusCode).send({ error: error.message });

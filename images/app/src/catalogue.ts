@@ -5,7 +5,7 @@ import type { Mongo, Product } from './mongo.ts';
 import type { RedisStore } from './redis.ts';
 import { page, parse, productId } from './validation.ts';
 
-export type Listed = { id: string; name: string; description: string; price: number; stock: number };
+export type Listed = Omit<Product, '_id'> & { id: string };
 export type ProductPage = { products: Listed[]; nextOffset: number | null };
 
 type CatalogueStore = Pick<Mongo, 'products' | 'run'>;
@@ -13,21 +13,16 @@ type CatalogueStore = Pick<Mongo, 'products' | 'run'>;
 const CACHE_SECONDS = 5;
 const CACHE_MS = 500;
 
-const listed = ({ _id, name, description, price, stock }: Product): Listed => ({
-  id: _id,
-  name,
-  description,
-  price,
-  stock,
-});
-
 export class Catalogue {
   private readonly mongo: CatalogueStore;
   private readonly redis: RedisStore;
+  private readonly pictured: boolean;
 
-  constructor(mongo: CatalogueStore, redis: RedisStore) {
+  /** `pictured`: there is a bucket to serve pictures from. */
+  constructor(mongo: CatalogueStore, redis: RedisStore, pictured = false) {
     this.mongo = mongo;
     this.redis = redis;
+    this.pictured = pictured;
   }
 
   /** A page of the catalogue, a few seconds old at most. */
@@ -45,7 +40,7 @@ export class Catalogue {
         .toArray(),
     );
     const result: ProductPage = {
-      products: found.slice(0, limit).map(listed),
+      products: found.slice(0, limit).map(this.listed),
       nextOffset: found.length > limit ? offset + limit : null,
     };
     await this.redis
@@ -56,8 +51,17 @@ export class Catalogue {
 
   async find(ids: string[]): Promise<Listed[]> {
     const found = await this.mongo.run(() => this.mongo.products.find({ _id: { $in: ids } }).toArray());
-    return found.map(listed);
+    return found.map(this.listed);
   }
+
+  private listed = ({ _id, name, description, price, stock, picture }: Product): Listed => ({
+    id: _id,
+    name,
+    description,
+    price,
+    stock,
+    ...(this.pictured && picture && { picture }),
+  });
 }
 
 export function catalogueRoutes(

@@ -39,6 +39,24 @@ const environment = z
     JWT_SECRET: z
       .string({ error: 'JWT_SECRET is missing: set it to at least 32 random characters.' })
       .min(32, { error: 'JWT_SECRET must have at least 32 characters.' }),
+    S3_ENDPOINT: z
+      .string()
+      .regex(/^https?:\/\/[^/@\s?#]+(\/[^@\s?#]*)?$/, {
+        error: 'S3_ENDPOINT must look like https://s3.example.com, with no keys in it.',
+      })
+      .optional(),
+    S3_BUCKET: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9.-]+$/, { error: 'S3_BUCKET must be the name of a bucket.' })
+      .optional(),
+    S3_REGION: z.string().default('us-east-1'),
+    S3_PATH_STYLE: z
+      .enum(['true', 'false'], { error: 'S3_PATH_STYLE must be true or false.' })
+      .default('true'),
+    S3_ACCESS_KEY: optional,
+    S3_SECRET_KEY: optional,
+    S3_CA_FILE: optional,
+    UPLOAD_TOKEN: z.string().min(32, { error: 'UPLOAD_TOKEN must have at least 32 characters.' }).optional(),
     DRAIN_SECONDS: wholeNumber('DRAIN_SECONDS', 0, 300, 5),
     OTEL_EXPORTER_OTLP_ENDPOINT: z
       .url({
@@ -52,14 +70,34 @@ const environment = z
   })
   .refine((env) => !env.REDIS_USERNAME || env.REDIS_PASSWORD, {
     error: 'REDIS_USERNAME needs REDIS_PASSWORD.',
-  });
+  })
+  // Keys alone are what an object storage that was taken away leaves.
+  .refine(
+    (env) =>
+      !env.S3_ENDPOINT === !env.S3_BUCKET && (!env.S3_BUCKET || (env.S3_ACCESS_KEY && env.S3_SECRET_KEY)),
+    { error: 'S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY and S3_SECRET_KEY must be set together.' },
+  );
 
-function readCertificates(file: string): string {
+function readCertificates(name: string, file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new ConfigError(`REDIS_CA_FILE must name a file with certificates: ${(error as Error).message}.`);
+    throw new ConfigError(`${name} must name a file with certificates: ${(error as Error).message}.`);
   }
+}
+
+function s3Of(v: z.output<typeof environment>) {
+  if (!v.S3_ENDPOINT || !v.S3_BUCKET || !v.S3_ACCESS_KEY || !v.S3_SECRET_KEY) return undefined;
+  return {
+    endpoint: v.S3_ENDPOINT,
+    bucket: v.S3_BUCKET,
+    pathStyle: v.S3_PATH_STYLE === 'true',
+    region: v.S3_REGION,
+    accessKey: v.S3_ACCESS_KEY,
+    secretKey: v.S3_SECRET_KEY,
+    // The file is empty where the public authorities will do.
+    ca: (v.S3_CA_FILE && readCertificates('S3_CA_FILE', v.S3_CA_FILE)) || undefined,
+  };
 }
 
 /** The settings in the environment, or a ConfigError whose message never holds a value that was given. */
@@ -78,10 +116,12 @@ export function loadConfig(env: NodeJS.ProcessEnv) {
       host: redis.hostname.replace(/^\[|\]$/g, ''),
       port: Number(redis.port || 6379),
       tls: redis.protocol === 'rediss:',
-      ca: v.REDIS_CA_FILE && readCertificates(v.REDIS_CA_FILE),
+      ca: v.REDIS_CA_FILE && readCertificates('REDIS_CA_FILE', v.REDIS_CA_FILE),
       username: v.REDIS_USERNAME,
       password: v.REDIS_PASSWORD,
     },
+    s3: s3Of(v),
+    uploadToken: v.UPLOAD_TOKEN,
     jwtSecret: v.JWT_SECRET,
     drainSeconds: v.DRAIN_SECONDS,
     otlpEndpoint: v.OTEL_EXPORTER_OTLP_ENDPOINT,

@@ -12,7 +12,10 @@ type State = 'starting' | 'ok' | 'refused' | 'unavailable';
 function isRefusal(error: unknown): boolean {
   const { code, message } = error as { code?: unknown; message?: string };
   return (
-    code === 18 || code === 13 || /\b(WRONGPASS|NOAUTH|NOPERM)\b|^Authentication failed/.test(message ?? '')
+    code === 18 ||
+    code === 13 ||
+    code === 403 ||
+    /\b(WRONGPASS|NOAUTH|NOPERM)\b|^Authentication failed/.test(message ?? '')
   );
 }
 

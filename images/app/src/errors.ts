@@ -16,6 +16,8 @@ export class Unavailable extends Error {
 
 /** The first line of an error's message, short enough for a log field or /ready. */
 export function reason(error: unknown): string {
-  const message = error instanceof Error ? error.message || error.name : String(error);
+  const { code } = error as { code?: string };
+  // Where a name has several addresses, that all of them failed is an error without a message.
+  const message = error instanceof Error ? error.message || code || error.name : String(error);
   return (message.split('\n')[0] ?? '').slice(0, 200);
 }

@@ -7,7 +7,9 @@ import { createLog, type Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { Mongo } from './mongo.ts';
 import { Orders } from './orders.ts';
+import { Pictures } from './pictures.ts';
 import { RedisConnection } from './redis.ts';
+import { S3 } from './s3.ts';
 import { SEED } from './seed.ts';
 import { buildServer } from './server.ts';
 import { Sessions } from './sessions.ts';
@@ -18,17 +20,22 @@ async function main(config: Config, log: Log): Promise<void> {
   const tracing = config.otlpEndpoint ? (await import('./tracing.ts')).startTracing() : undefined;
   const mongo = new Mongo(config, log, SEED);
   const redis = new RedisConnection(config, log);
+  const s3 = config.s3 && new S3(config.s3, log);
+  const pictures = s3 && new Pictures(mongo, s3, log);
   const lifecycle = { draining: false };
   const app = buildServer({
     log,
     lifecycle,
     checks: { mongodb: () => mongo.health.check(), redis: () => redis.health.check() },
     metrics: createMetrics(mongo.client),
-    catalogue: new Catalogue(mongo, redis),
+    catalogue: new Catalogue(mongo, redis, Boolean(pictures)),
     users: new Users(mongo),
     carts: new Carts(redis),
     orders: new Orders(mongo),
     sessions: new Sessions(config.jwtSecret, redis),
+    ...(pictures && {
+      pictures: { store: pictures, uploadToken: config.uploadToken, check: () => s3.health.check() },
+    }),
     ...(tracing && { trace: tracing.requests }),
   });
   tracing?.mongo(mongo.client);
@@ -39,6 +46,8 @@ async function main(config: Config, log: Log): Promise<void> {
     log,
     seconds: config.drainSeconds,
     closeStores: async () => {
+      pictures?.stop();
+      s3?.close();
       await Promise.allSettled([mongo.close(), redis.close(), tracing?.stop()]);
     },
   });
@@ -56,6 +65,8 @@ async function main(config: Config, log: Log): Promise<void> {
   await app.listen({ host, port: config.port });
   mongo.health.watch();
   redis.health.watch();
+  s3?.health.watch();
+  await pictures?.complete();
 }
 
 function fail(log: Log, error: unknown): never {

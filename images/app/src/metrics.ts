@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { MongoClient } from 'mongodb';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Checks } from './health.ts';
 
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15];
 
@@ -37,6 +38,22 @@ export function measureRequests(app: FastifyInstance, registry: Registry): void 
   app.get('/metrics', async (_, reply) => {
     reply.type(registry.contentType);
     return registry.metrics();
+  });
+}
+
+export function measureStores(registry: Registry, checks: Checks): void {
+  new Gauge({
+    name: 'store_up',
+    help: 'Whether a store answers.',
+    labelNames: ['store'],
+    registers: [registry],
+    async collect() {
+      await Promise.all(
+        Object.entries(checks).map(async ([store, check]) =>
+          this.set({ store }, Number((await check()) === 'ok')),
+        ),
+      );
+    },
   });
 }
 

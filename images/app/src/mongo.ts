@@ -6,7 +6,15 @@ import { Unavailable } from './errors.ts';
 import type { Log } from './log.ts';
 import { Late, STORE_MS, within } from './time.ts';
 
-export type Product = { _id: string; name: string; description: string; price: number; stock: number };
+export type Product = {
+  _id: string;
+  name: string;
+  description: string;
+  price: number;
+  stock: number;
+  /** The path at which it is served. */
+  picture?: string;
+};
 export type User = { _id: string; email: string; password: string; createdAt: Date };
 export type OrderItem = { productId: string; name: string; price: number; quantity: number };
 export type Order = {

@@ -6,9 +6,10 @@ import { type CartRouteParts, cartRoutes } from './cart.ts';
 import { type Catalogue, catalogueRoutes } from './catalogue.ts';
 import { type Checks, healthRoutes, type Lifecycle } from './health.ts';
 import type { Log } from './log.ts';
-import { measureRequests } from './metrics.ts';
+import { measureRequests, measureStores } from './metrics.ts';
 import { type OrderRouteParts, orderRoutes } from './order-routes.ts';
 import { pageRoute } from './page.ts';
+import { type PictureRouteParts, pictureRoutes } from './pictures.ts';
 import type { Sessions } from './sessions.ts';
 import { REQUEST_MS } from './time.ts';
 import { type Users, userRoutes } from './users.ts';
@@ -17,6 +18,8 @@ export type Parts = {
   log: Log;
   lifecycle: Lifecycle;
   checks: Checks;
+  /** Present where there is a bucket; without S3 the shop sells all the same. */
+  pictures?: Omit<PictureRouteParts, 'catalogue'> & { check: Checks[string] };
   metrics: Registry;
   catalogue: Pick<Catalogue, 'list' | 'find'>;
   users: Pick<Users, 'register' | 'login' | 'email'>;
@@ -48,11 +51,14 @@ export function buildServer(parts: Parts): FastifyInstance {
   commonAnswers(app, parts.lifecycle);
   app.register(cookie);
   measureRequests(app, parts.metrics);
-  healthRoutes(app, parts.lifecycle, parts.checks);
+  const missed: Checks = parts.pictures ? { s3: parts.pictures.check } : {};
+  measureStores(parts.metrics, { ...parts.checks, ...missed });
+  healthRoutes(app, parts.lifecycle, parts.checks, missed);
   pageRoute(app, parts);
   catalogueRoutes(app, parts);
   userRoutes(app, parts);
   cartRoutes(app, parts);
   orderRoutes(app, parts);
+  if (parts.pictures) pictureRoutes(app, { ...parts.pictures, catalogue: parts.catalogue });
   return app;
 }

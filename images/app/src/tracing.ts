@@ -33,7 +33,8 @@ export function startTracing(
   trace.setGlobalTracerProvider(provider);
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   propagation.setGlobalPropagator(new W3CTraceContextPropagator());
-  traceRedis();
+  traceCommands('redis', 'ioredis:command');
+  traceCommands('s3', 'techshop:s3');
   return { requests: traceRequests, mongo: traceMongo, stop: () => provider.shutdown() };
 }
 
@@ -108,11 +109,11 @@ function traceMongo(client: MongoClient): void {
   client.on('commandFailed', ({ requestId, failure }) => end(requestId, failure));
 }
 
-function traceRedis(): void {
+function traceCommands(system: string, channel: string): void {
   type Message = { command: string; span?: Span | undefined; error?: Error };
-  tracingChannel<Message, Message>('ioredis:command').subscribe({
+  tracingChannel<Message, Message>(channel).subscribe({
     start: (message) => {
-      message.span = commandSpan('redis', message.command, {});
+      message.span = commandSpan(system, message.command, {});
     },
     end: () => {},
     asyncStart: () => {},

@@ -58,6 +58,35 @@ test('the certificates that Redis is to be trusted by are read', () => {
   assert.equal(loadConfig({ ...good, REDIS_CA_FILE: file }).redis.ca, 'a certificate');
 });
 
+const bucket = {
+  S3_ENDPOINT: 'http://s3:8333',
+  S3_BUCKET: 'assets',
+  S3_ACCESS_KEY: 'access',
+  S3_SECRET_KEY: 'secret',
+};
+
+test('without a bucket there are no pictures, though keys and the name of a file be left', () => {
+  const left = { S3_ACCESS_KEY: 'access', S3_SECRET_KEY: 'secret', S3_CA_FILE: '/none' };
+  assert.equal(loadConfig({ ...good, ...left }).s3, undefined);
+});
+
+test('a bucket is trusted by certificates of its own, or by those that everyone trusts', () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'config-')), 'ca.crt');
+  writeFileSync(file, '');
+  const read = () => loadConfig({ ...good, ...bucket, S3_CA_FILE: file }).s3;
+  assert.deepEqual(read(), {
+    endpoint: 'http://s3:8333',
+    bucket: 'assets',
+    pathStyle: true,
+    region: 'us-east-1',
+    accessKey: 'access',
+    secretKey: 'secret',
+    ca: undefined,
+  });
+  writeFileSync(file, 'a certificate');
+  assert.equal(read()?.ca, 'a certificate');
+});
+
 const bad: [string, Record<string, string>, RegExp][] = [
   ['a port out of range', { PORT: '70000' }, /^PORT must be a whole number from 1 to 65535\.$/],
   ['a port that is no number', { PORT: 'http' }, /^PORT must be a whole number/],
@@ -75,6 +104,22 @@ const bad: [string, Record<string, string>, RegExp][] = [
   ['half of the MongoDB credentials', { MONGODB_USERNAME: 'app' }, /must be set together\.$/],
   ['a file of certificates that is not there', { REDIS_CA_FILE: '/none' }, /^REDIS_CA_FILE must name a file/],
   ['a Redis user without a password', { REDIS_USERNAME: 'app' }, /^REDIS_USERNAME needs REDIS_PASSWORD\.$/],
+  ['a bucket without keys', { ...bucket, S3_SECRET_KEY: '' }, /^S3_ENDPOINT, .* must be set together\.$/],
+  ['a bucket without an address', { ...bucket, S3_ENDPOINT: '' }, /must be set together\.$/],
+  ['an address without a bucket', { ...bucket, S3_BUCKET: '' }, /must be set together\.$/],
+  [
+    'a bucket with an odd name',
+    { ...bucket, S3_BUCKET: '../x' },
+    /^S3_BUCKET must be the name of a bucket\.$/,
+  ],
+  ['an S3 address of another kind', { ...bucket, S3_ENDPOINT: 's3:8333' }, /^S3_ENDPOINT must look like/],
+  ['another style of paths', { ...bucket, S3_PATH_STYLE: 'yes' }, /^S3_PATH_STYLE must be true or false\.$/],
+  [
+    'certificates of S3 that are not there',
+    { ...bucket, S3_CA_FILE: '/none' },
+    /^S3_CA_FILE must name a file/,
+  ],
+  ['a short upload token', { UPLOAD_TOKEN: 'short' }, /^UPLOAD_TOKEN must have at least 32 characters\.$/],
   [
     'a trace address that is none',
     { OTEL_EXPORTER_OTLP_ENDPOINT: 'jaeger:4318' },
@@ -93,6 +138,7 @@ test('credentials inside an address are refused, and not repeated in the message
   for (const change of [
     { MONGODB_URI: 'mongodb://app:hunter2@db:27017/techshop' },
     { REDIS_URL: 'redis://app:hunter2@cache:6379' },
+    { ...bucket, S3_ENDPOINT: 'http://app:hunter2@s3:8333' },
   ])
     assert.throws(
       () => loadConfig({ ...good, ...change }),

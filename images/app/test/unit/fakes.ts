@@ -1,4 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import http from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { HttpError } from '../../src/errors.ts';
 import type { Line } from '../../src/lines.ts';
@@ -7,6 +10,7 @@ import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import type { Order } from '../../src/mongo.ts';
 import type { RedisStore } from '../../src/redis.ts';
+import { sha256 } from '../../src/s3.ts';
 import { SEED } from '../../src/seed.ts';
 import { buildServer, type Parts } from '../../src/server.ts';
 import { Sessions } from '../../src/sessions.ts';
@@ -112,4 +116,57 @@ export async function loggedIn(app: FastifyInstance): Promise<{ authorization: s
   await app.inject({ method: 'POST', url: '/api/register', payload });
   const answer = await app.inject({ method: 'POST', url: '/api/login', payload });
   return { authorization: `Bearer ${answer.json().token}` };
+}
+
+const SIGNED =
+  /^AWS4-HMAC-SHA256 Credential=access\/\d{8}\/eu-1\/s3\/aws4_request, SignedHeaders=\S*host;\S+, Signature=[0-9a-f]{64}$/;
+
+/** A bucket behind real HTTP, which looks at signatures but doesn't compute them. */
+export async function fakeS3(tls?: { key: string; cert: string }) {
+  const objects = new Map<string, { body: Buffer; headers: http.IncomingHttpHeaders }>();
+  const requests: string[] = [];
+  const state = { bucket: true, broken: undefined as http.RequestListener | undefined };
+  const listener: http.RequestListener = async (request, response) => {
+    const path = request.url as string;
+    requests.push(`${request.method} ${request.headers.host?.split(':')[0]}${path}`);
+    const body = Buffer.concat(await request.toArray());
+    const end = (status: number, content?: Buffer) => response.writeHead(status).end(content);
+    if (state.broken) return state.broken(request, response);
+    if (!SIGNED.test(request.headers.authorization ?? '')) return end(403);
+    if (request.headers['x-amz-content-sha256'] !== sha256(body)) return end(400);
+    if (!state.bucket) return end(404);
+    const key = path.replace(/^\/assets\//, '').replace(/^\//, '');
+    if (!key) return end(200);
+    if (request.method === 'PUT') objects.set(key, { body, headers: request.headers });
+    const object = objects.get(key);
+    if (!object) return end(404);
+    response.setHeader('content-length', request.method === 'PUT' ? 0 : object.body.length);
+    // What the shop answers with is its own.
+    response.setHeader('set-cookie', 'id=1').setHeader('content-type', 'text/html');
+    return end(200, request.method === 'GET' ? object.body : undefined);
+  };
+  const server = tls ? https.createServer(tls, listener) : http.createServer(listener);
+  const listen = (port: number) => new Promise<void>((done) => server.listen(port, '127.0.0.1', done));
+  await listen(0);
+  const { port } = server.address() as AddressInfo;
+  return {
+    objects,
+    requests,
+    state,
+    config: {
+      endpoint: `${tls ? 'https' : 'http'}://localhost:${port}`,
+      bucket: 'assets',
+      pathStyle: true,
+      region: 'eu-1',
+      accessKey: 'access',
+      secretKey: 'secret',
+      ca: tls?.cert,
+    },
+    start: () => listen(port),
+    stop: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+    closeIdle: () => server.closeAllConnections(),
+  };
 }

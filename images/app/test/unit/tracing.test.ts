@@ -3,8 +3,9 @@ import { tracingChannel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
+import { S3 } from '../../src/s3.ts';
 import { startTracing } from '../../src/tracing.ts';
-import { testServer } from './fakes.ts';
+import { fakeS3, memoryLog, testServer } from './fakes.ts';
 
 test('a request, with a body, and its commands are one trace, whose id is in the log', async () => {
   const exporter = new InMemorySpanExporter();
@@ -12,6 +13,9 @@ test('a request, with a body, and its commands are one trace, whose id is in the
   const mongo = new EventEmitter();
   tracing.mongo(mongo as never);
   const redis = tracingChannel('ioredis:command');
+  const fake = await fakeS3();
+  const s3 = new S3(fake.config, memoryLog().log);
+  await s3.health.check();
   const { app, lines } = testServer({
     trace: tracing.requests,
     users: {
@@ -20,6 +24,7 @@ test('a request, with a body, and its commands are one trace, whose id is in the
         mongo.emit('commandStarted', { ...started, command: { insert: 'users', secret: 'sesame' } });
         await redis.tracePromise(async () => 'OK', { command: 'set', args: ['sesame'] } as never);
         mongo.emit('commandSucceeded', { requestId: 1 });
+        await s3.get('none', 'HEAD');
         return 'id';
       },
       login: async () => 'id',
@@ -43,6 +48,7 @@ test('a request, with a body, and its commands are one trace, whose id is in the
     'POST /api/register',
     'mongodb insert',
     'redis set',
+    's3 HEAD',
   ]);
   const root = spans.find(({ name }) => name.startsWith('POST'));
   assert.equal(root?.attributes['http.response.status_code'], 201);
@@ -53,4 +59,6 @@ test('a request, with a body, and its commands are one trace, whose id is in the
   }
   assert.equal(lines.find(({ path }) => path === '/api/register')?.trace_id, traceId);
   await tracing.stop();
+  s3.close();
+  fake.stop();
 });
