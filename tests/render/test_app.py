@@ -11,7 +11,7 @@ def container(**options) -> dict:
 def test_its_environment_is_complete_and_holds_no_password() -> None:
     env = {variable["name"]: variable for variable in container()["env"]}
     assert {"MONGODB_URI", "MONGODB_USERNAME", "REDIS_URL", "REDIS_USERNAME"} <= env.keys()
-    for name in ("MONGODB_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET"):
+    for name in ("MONGODB_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET", "S3_SECRET_KEY", "UPLOAD_TOKEN"):
         assert "secretKeyRef" in env[name]["valueFrom"]
     assert "@" not in env["MONGODB_URI"]["value"] + env["REDIS_URL"]["value"]
 
@@ -36,6 +36,21 @@ def test_it_can_use_stores_outside_the_release() -> None:
     assert env["REDIS_URL"]["value"] == outside["app.redis.url"]
     assert env["MONGODB_PASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "db-login"
     assert not [item for item in objects(values=outside) if item["kind"] == "StatefulSet"]
+
+
+def test_it_finds_the_pictures_bucket_and_starts_without_one() -> None:
+    pod = one(objects(values={"objectstorage.enabled": False}), "Deployment")["spec"]["template"]["spec"]
+    assert pod == one(objects(), "Deployment")["spec"]["template"]["spec"], "a part can't see whether another is on"
+    env = {variable["name"]: variable for variable in pod["containers"][0]["env"]}
+    read = [next(iter(env[name]["valueFrom"].values())) for name in env if name.startswith("S3_") and name != "S3_CA_FILE"]
+    assert [(ref["name"], ref["key"]) for ref in read] == [
+        ("techshop-objectstorage", key)
+        for key in ("assets-bucket", "endpoint", "path-style", "region", "assets-access-key", "assets-secret-key")
+    ]
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "s3")
+    assert all(reference["optional"] is True for reference in [*read, volume["configMap"]])
+    (mount,) = (mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "s3")
+    assert env["S3_CA_FILE"]["value"] == f"{mount['mountPath']}/{volume['configMap']['items'][0]['path']}"
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,14 @@ def test_a_secret_of_the_users_own_without_a_key_is_refused(cluster, refused, pa
     assert f"global.secrets.existing.{part}: the Secret mine has no {missing}" in message
 
 
+def test_a_secret_of_the_users_own_without_the_token_lets_nobody_upload(cluster) -> None:
+    running = cluster(secret("mine", jwt_secret="x"))
+    rendered = objects(cluster=running, values={"global.secrets.existing.app": "mine"}, helm="helm3")
+    env = one(rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+    (token,) = (v["valueFrom"]["secretKeyRef"] for v in env if v["name"] == "UPLOAD_TOKEN")
+    assert token == {"name": "mine", "key": "upload-token", "optional": True}
+
+
 def test_the_secret_of_a_store_outside_needs_the_storefronts_password_only(cluster, refused) -> None:
     outside = {
         "mongodb.enabled": False,

@@ -6,7 +6,7 @@ import pytest
 from conftest import SEED, objects, one
 
 KEYS = {
-    "app": {"jwt-secret"},
+    "app": {"jwt-secret", "upload-token"},
     "mongodb": {"root-password", "app-password", "backup-password", "exporter-password", "keyfile"},
     "redis": {"admin-password", "app-password", "exporter-password"},
     "objectstorage": {"assets-access-key", "assets-secret-key", "backups-access-key", "backups-secret-key"},

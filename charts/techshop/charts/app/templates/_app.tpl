@@ -21,6 +21,19 @@
 {{- end }}
 {{- end -}}
 
+{{/*
+What finds the pictures' bucket. A part can't see whether another is on, so that nothing waits for what isn't there; the
+storefront itself refuses a bucket without keys.
+*/}}
+{{- define "app.s3Env" -}}
+{{- range include "common.s3Env" (dict "ctx" . "bucket" "assets") | fromYamlArray }}
+{{- range .valueFrom }}
+{{- $_ := set . "optional" true }}
+{{- end }}
+{{ list . | toYaml }}
+{{- end }}
+{{- end -}}
+
 {{/* The container's own variables. */}}
 {{- define "app.env" -}}
 - name: PORT
@@ -44,6 +57,8 @@
 {{- end }}
 {{ include "common.secretEnv" (dict "ctx" . "name" "REDIS_PASSWORD" "part" "redis" "key" "app-password") }}
 {{ include "common.secretEnv" (dict "ctx" . "name" "JWT_SECRET" "part" "app" "key" "jwt-secret") }}
+{{ include "app.s3Env" . | trim }}
+{{ include "common.secretEnv" (dict "ctx" . "name" "UPLOAD_TOKEN" "part" "app" "key" "upload-token" "optional" true) }}
 {{- end -}}
 
 {{/* What it can ask of a quota: its most pods, one more in a rollout, and the pod of `helm test`. */}}

@@ -4,14 +4,15 @@
 {{- end -}}
 
 {{/*
-A part's Secret: dict "ctx" $ "lengths" (dict KEY CHARACTERS ...). What the cluster already holds stays as it is. A new
+A part's Secret: dict "ctx" $ "lengths" (dict KEY CHARACTERS ...) and, unless all of them, what one of the user's own must have
+in "required" (list KEY ...). What the cluster already holds stays as it is. A new
 value comes from the seed or, without one, from chance; chance needs a cluster to keep it, so where none can be seen
 (helm template) and there is no seed, nothing is rendered. Only a live cluster lists its kinds in the capabilities.
 */}}
 {{- define "common.secret" -}}
 {{- $secrets := .ctx.Values.global.secrets -}}
 {{- $name := include "common.fullname" .ctx -}}
-{{- include "common.checkSecret" (dict "ctx" .ctx "part" .ctx.Chart.Name "keys" (keys .lengths)) -}}
+{{- include "common.checkSecret" (dict "ctx" .ctx "part" .ctx.Chart.Name "keys" (.required | default (keys .lengths))) -}}
 {{- $live := .ctx.Capabilities.APIVersions.Has "v1/Secret" -}}
 {{- if and (not (get $secrets.existing .ctx.Chart.Name)) (or $live $secrets.seed) -}}
 {{- $kept := (lookup "v1" "Secret" .ctx.Release.Namespace $name).data | default dict -}}
@@ -30,13 +31,16 @@ data:
 {{- end -}}
 {{- end -}}
 
-{{/* A variable from a Secret: dict "ctx" $ "name" VARIABLE "part" WHOSE "key" KEY. */}}
+{{/* A variable from a Secret: dict "ctx" $ "name" VARIABLE "part" WHOSE "key" KEY ["optional" true]. */}}
 {{- define "common.secretEnv" -}}
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
       name: {{ include "common.secretName" . | quote }}
       key: {{ .key }}
+      {{- if .optional }}
+      optional: true
+      {{- end }}
 {{- end -}}
 
 {{/* Refuse a Secret of the user's own that is there but lacks a key: dict "ctx" $ "part" NAME "keys" (list KEY ...). */}}
