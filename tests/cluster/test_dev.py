@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+import requests
 from conftest import eventually
 
 from techshop import helm, install
@@ -109,6 +110,32 @@ def test_a_stranger_reaches_the_storefront_but_no_store(release: Release) -> Non
     release.kubectl("wait", "pod/stranger", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
     open_to_all = {"app": True, "mongodb": False, "redis": False, "objectstorage": False}
     assert json.loads(release.kubectl("logs", "stranger")) == open_to_all
+
+
+def test_pictures_are_kept_by_who_has_them_and_drawn_again_when_the_object_storage_lost_them(
+    release: Release, shop: Shop
+) -> None:
+    address = release.url + eventually(lambda: shop.products()[0]["picture"])
+
+    def get(**headers: str) -> requests.Response:
+        return requests.get(address, headers=headers, timeout=20)
+
+    served = get()
+    assert (served.status_code, served.headers["Content-Type"]) == (200, "image/svg+xml")
+    assert served.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert served.headers["Access-Control-Allow-Origin"] == "*"
+    assert "sandbox" in served.headers["Content-Security-Policy"]
+    assert get(**{"If-None-Match": served.headers["ETag"]}).status_code == 304
+
+    release.kubectl("delete", "pvc", "data-techshop-objectstorage-0", "--wait=false")
+    release.kubectl("delete", "pod", "techshop-objectstorage-0", "--wait")
+    assert get().status_code == 503
+    shop.order(shop.products()[0]["id"])
+    eventually(lambda: get().status_code == 404, seconds=180)
+
+    release.kubectl("rollout", "restart", "deployment/techshop-app")
+    release.ready("app")
+    eventually(lambda: get().content == served.content)
 
 
 def test_one_member_becomes_a_set_of_three(release: Release, orders: Ledger) -> None:

@@ -42,7 +42,9 @@ def test_it_finds_the_pictures_bucket_and_starts_without_one() -> None:
     pod = one(objects(values={"objectstorage.enabled": False}), "Deployment")["spec"]["template"]["spec"]
     assert pod == one(objects(), "Deployment")["spec"]["template"]["spec"], "a part can't see whether another is on"
     env = {variable["name"]: variable for variable in pod["containers"][0]["env"]}
-    read = [next(iter(env[name]["valueFrom"].values())) for name in env if name.startswith("S3_") and name != "S3_CA_FILE"]
+    read = [
+        next(iter(env[name]["valueFrom"].values())) for name in env if name.startswith("S3_") and name != "S3_CA_FILE"
+    ]
     assert [(ref["name"], ref["key"]) for ref in read] == [
         ("techshop-objectstorage", key)
         for key in ("assets-bucket", "endpoint", "path-style", "region", "assets-access-key", "assets-secret-key")

@@ -112,14 +112,14 @@ def test_what_it_names_is_there(workload: Workload) -> None:
     spec = workload.pod["spec"]
     assert ("ServiceAccount", spec["serviceAccountName"]) in have
     for volume in spec.get("volumes", []):
-        if "configMap" in volume:
+        if "configMap" in volume and not volume["configMap"].get("optional"):
             assert ("ConfigMap", volume["configMap"]["name"]) in have
         if "secret" in volume and (name := volume["secret"]["secretName"]) not in existing | issued:
             assert ("Secret", name) in have
     for container in containers(workload.pod):
         for variable in container.get("env", []):
             reference = variable.get("valueFrom", {}).get("secretKeyRef")
-            if reference and reference["name"] not in existing:
+            if reference and not reference.get("optional") and reference["name"] not in existing:
                 assert reference["key"] in have["Secret", reference["name"]]["data"], variable["name"]
 
 

@@ -104,7 +104,7 @@ export class Pictures {
 
   private async store(body: Buffer, extension: Extension): Promise<string> {
     const address = `pictures/${sha256(body)}.${extension}`;
-    if (!(await this.s3.get(address, 'HEAD'))) {
+    if (!(await this.s3.get(address, 'HEAD'))?.resume()) {
       const headers = { 'content-type': TYPES[extension], 'cache-control': FOREVER };
       await this.s3.put(address, { body, headers });
     }
