@@ -24,7 +24,7 @@ export OPTIONS='directConnection=true'
 [[ $TLS == false ]] || OPTIONS+='&tls=true&tlsCAFile=/tls/ca.crt&tlsAllowInvalidHostnames=true'
 
 for_ever() {
-  local wanted=() reachable=() granted='' lonely=0 primary='' reply now before member peer
+  local wanted=() reachable=() granted='' lonely=0 primary='' looks=0 reply now before member peer
   while true; do
     # When a primary's process was killed, the others would notice after the election timeout only.
     for _ in {1..6}; do
@@ -32,6 +32,8 @@ for_ever() {
       [[ -z $primary ]] || listens || { primary='' && run takeover.js; }
     done
     mapfile -t wanted < /scripts/members
+    # Users may be changed by others, or come back from a backup: every ten minutes they are looked at.
+    ((++looks % 200)) || granted=''
     reply=$(hello 127.0.0.1) || { say 'waiting for mongod to answer'; continue; }
 
     # mongod goes on with the certificate it read at its start; an issuer changes it long before that ends.
