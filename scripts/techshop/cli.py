@@ -41,6 +41,18 @@ def down() -> None:
 
 
 @group.command()
+@click.option("--backup", default="latest", show_default=True, help="Id of the backup: the time in its name.")
+@click.option("--to", "namespace", default="techshop", show_default=True, help="Namespace of the release.")
+@click.option("--drop", is_flag=True, help="Let the data that is there go. The storefront is stopped meanwhile.")
+@click.option("--kubeconfig", type=click.Path(exists=True, path_type=Path), help="Another cluster than the project's.")
+def restore(backup: str, namespace: str, drop: bool, kubeconfig: Path | None) -> None:
+    """Restore a backup of MongoDB into a release."""
+    from techshop import paths, restore
+
+    restore.restore(namespace, backup, drop=drop, kubeconfig=kubeconfig or paths.KUBECONFIG)
+
+
+@group.command()
 @click.option("--check", is_flag=True, help="Change nothing; fail when a file is not what its sources make.")
 def docs(check: bool) -> None:
     """Make the chart's schema and README.md of its values files, and Chart.yaml's annotations of the changelog."""

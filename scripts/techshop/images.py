@@ -18,6 +18,7 @@ _KEYS = {
     "mongo": "mongodb.image",
     "redis": "redis.image",
     "seaweedfs": "objectstorage.image",
+    "rclone": "backup.image",
     "mongodb-exporter": "mongodb.exporter.image",
     "redis-exporter": "redis.exporter.image",
 }
@@ -27,6 +28,7 @@ _VERSION = {
     "redis": ("redis-server", "--version"),
     "valkey": ("redis-server", "--version"),
     "seaweedfs": ("version",),
+    "rclone": ("version",),
 }
 #: What can take the place of an image of the chart: in air-gapped clusters, and elsewhere.
 _ALTERNATIVES = {

@@ -123,6 +123,11 @@ def _mongo(folder: Path) -> None:
     shutil.copy(mongo_tools(), folder)
 
 
+def _rclone(folder: Path) -> None:
+    _unpack("rclone", folder)
+    shutil.copy(rclone(), folder)
+
+
 def _seaweedfs(folder: Path) -> None:
     shutil.copy(weed(), folder)
 
@@ -156,6 +161,7 @@ RECIPES = {
         Recipe("redis", "base", lambda folder: _unpack("redis", folder), "Debian"),
         Recipe("valkey", "redis", lambda folder: _unpack("valkey", folder), "Debian's backports"),
         Recipe("seaweedfs", "base", _seaweedfs, "PyPI"),
+        Recipe("rclone", "base", _rclone, "PyPI, Debian"),
         Recipe("mongodb-exporter", "", _go, "its Go module"),
         Recipe("redis-exporter", "", _go, "its Go module"),
         Recipe("app", "nodejs", _app, "images/app, npm", STOREFRONT),
@@ -215,6 +221,11 @@ def mongod() -> Path:
 def weed() -> Path:
     """Return the program of SeaweedFS."""
     return _wheel("seaweedfs", "bin/weed")
+
+
+def rclone() -> Path:
+    """Return rclone."""
+    return _wheel("rclone", "bin/rclone")
 
 
 def _wheel(name: str, member: str) -> Path:

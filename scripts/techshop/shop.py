@@ -29,9 +29,13 @@ class Shop:
         #: Requests that had to be sent again, with the reason: what a client without retries would have seen.
         self.retried: list[str] = []
         self._http = requests.Session()
-        account = {"email": f"{uuid.uuid4().hex}@example.com", "password": uuid.uuid4().hex}
-        self._call("POST", "/api/register", account)
-        self._http.headers["Authorization"] = f"Bearer {self._call('POST', '/api/login', account)['token']}"
+        self._account = {"email": f"{uuid.uuid4().hex}@example.com", "password": uuid.uuid4().hex}
+        self._call("POST", "/api/register", self._account)
+        self.login()
+
+    def login(self) -> None:
+        """Log in, for the first time or again."""
+        self._http.headers["Authorization"] = f"Bearer {self._call('POST', '/api/login', self._account)['token']}"
 
     def products(self) -> list[dict[str, Any]]:
         """Return the first page of the catalogue."""

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pytest_helm_charts.clusters import Cluster
 from techshop import cluster, diagnose, engine, helm, images, paths, tools
 from techshop.errors import Failure
 from techshop.release import Release
+from techshop.s3 import Bucket
 from techshop.shop import Ledger
 
 RESTRICTED = {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
@@ -106,6 +108,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         shown = "\n".join([f"events, logs and manifests: {folder}", "logged as errors:", *diagnose.errors(folder)])
         report.sections.append(("collected", shown))
     return report
+
+
+@contextmanager
+def bucket(release: Release, name: str, keys: str = "") -> Iterator[Bucket]:
+    """Lead to a bucket of a release's object storage, with its own keys or those of another."""
+    secret = release.secret("objectstorage")
+    access, key = (secret[f"{keys or name}-{kind}-key"] for kind in ("access", "secret"))
+    with release.forwarded("techshop-objectstorage-0", 8333) as address:
+        yield Bucket(f"http://{address}", f"techshop-{name}", access, key)
 
 
 def eventually(check: Callable[[], Any], seconds: float = 120, every: float = 2) -> Any:

@@ -1,4 +1,4 @@
-"""The commands of docs/runbooks, to be tried as they stand there."""
+"""The commands of the documentation, to be tried as they stand there."""
 
 import os
 import re
@@ -7,8 +7,8 @@ from techshop import paths, shell
 
 
 def commands(name: str, namespace: str) -> list[str]:
-    """Return a runbook's commands, one to each indented line, for a release in another namespace."""
-    text = (paths.ROOT / f"docs/runbooks/{name}.md").read_text()
+    """Return a page's commands, one to each indented line, for a release in another namespace."""
+    text = (paths.ROOT / f"docs/{name}.md").read_text()
     found = [line.strip() for line in text.splitlines() if re.match(r" {4}\S", line)]
     return [command.replace("-n techshop ", f"-n {namespace} ") for command in found]
 

@@ -168,7 +168,7 @@ def test_volumes_grow_as_the_runbook_says_and_nothing_restarts(release: Release,
     allow = {"allowVolumeExpansion": True}
     helm.kubectl("patch", "storageclass", "standard", "--patch", json.dumps(allow))
     pods = {pod: release.get("pod", pod)["metadata"]["uid"] for pod in release.pods("mongodb")}
-    for command in runbooks.commands("grow-volumes", release.namespace):
+    for command in runbooks.commands("runbooks/grow-volumes", release.namespace):
         runbooks.run(command)
     release.upgrade(mongodb__persistence__size="40Gi")
     assert {pod: release.get("pod", pod)["metadata"]["uid"] for pod in release.pods("mongodb")} == pods
@@ -183,7 +183,7 @@ def test_both_stores_move_to_another_storage_class_as_the_runbook_says(
     standard = json.loads(helm.kubectl("get", "storageclass", "standard", "-o", "json"))
     other = {key: standard[key] for key in ("apiVersion", "kind", "provisioner", "reclaimPolicy", "volumeBindingMode")}
     helm.kubectl("apply", "-f", "-", stdin=json.dumps({**other, "metadata": {"name": "test-other"}}))
-    take_away, give_volumes = runbooks.commands("change-storage-class", release.namespace)
+    take_away, give_volumes = runbooks.commands("runbooks/change-storage-class", release.namespace)
     for part in SERVERS:
         runbooks.run(take_away.replace("mongodb", part))
     release.upgrade(mongodb__persistence__storageClass="test-other", redis__persistence__storageClass="test-other")

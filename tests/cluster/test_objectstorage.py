@@ -2,17 +2,16 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import requests
-from conftest import eventually
+from conftest import bucket, eventually
 
 from techshop import faults, helm, images, reach
 from techshop.errors import Failure
 from techshop.release import Release
-from techshop.s3 import Bucket, Denied
+from techshop.s3 import Denied
 
 POD = "techshop-objectstorage-0"
 BUCKETS = {"assets": "techshop-assets", "backups": "techshop-backups"}
@@ -28,15 +27,6 @@ def release(make_release: Callable[..., Release]) -> Release:
 @pytest.fixture(autouse=True)
 def healthy(release: Release) -> None:
     release.ready("objectstorage")
-
-
-@contextmanager
-def bucket(release: Release, name: str, keys: str = "") -> Iterator[Bucket]:
-    """Lead to a bucket, with its own keys or those of another."""
-    secret = release.secret("objectstorage")
-    access, key = (secret[f"{keys or name}-{kind}-key"] for kind in ("access", "secret"))
-    with release.forwarded(POD, 8333) as address:
-        yield Bucket(f"http://{address}", BUCKETS[name], access, key)
 
 
 def holds(release: Release, name: str, key: str, body: bytes | None) -> bool:

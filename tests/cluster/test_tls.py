@@ -80,7 +80,7 @@ def odd_passwords(release: Release) -> None:
 
 def as_the_runbook_says(release: Release) -> None:
     """Run the commands of the runbook."""
-    for command in runbooks.commands("rotate-passwords", release.namespace):
+    for command in runbooks.commands("runbooks/rotate-passwords", release.namespace):
         runbooks.run(command)
 
 

@@ -140,10 +140,20 @@ def test_parents_are_built_once_and_the_second_time_nothing_is(
     docker: Docker, registry: Callable[[bool], None]
 ) -> None:
     registry(False)
-    docker.version = "v6.0.5 v=7.0.15 8000GB 4.48"
+    docker.version = "v6.0.5 v=7.0.15 8000GB 4.48 v1.75.2"
     images.build()
     built = [Path(call[-1]).name for call in docker.said("build")]
-    assert built == ["base", "nodejs", "app", "mongo", "redis", "seaweedfs", "mongodb-exporter", "redis-exporter"]
+    assert built == [
+        "base",
+        "nodejs",
+        "app",
+        "mongo",
+        "redis",
+        "seaweedfs",
+        "rclone",
+        "mongodb-exporter",
+        "redis-exporter",
+    ]
     assert all("none" in call[call.index("--network") + 1] for call in docker.said("build"))
     assert {"techshop/app:0.1.0", "techshop-airgap/mongo:6.0.5", "techshop-airgap/redis:7.0.15"} <= docker.images.keys()
     docker.calls.clear()

@@ -41,7 +41,7 @@ def changed(before: dict[str, str]) -> set[str]:
         ("mongo/requirements.txt", {"mongo"}),
         ("seaweedfs/requirements.txt", {"seaweedfs"}),
         ("nodejs/package-lock.json", {"nodejs", "mongo", "app"}),
-        ("redis/packages", {"base", "nodejs", "mongo", "redis", "valkey", "seaweedfs", "app"}),
+        ("redis/packages", {"base", "nodejs", "mongo", "redis", "valkey", "seaweedfs", "rclone", "app"}),
     ],
 )
 def test_a_change_rebuilds_what_stands_on_it_and_no_more(copied: Path, file: str, rebuilt: set[str]) -> None:

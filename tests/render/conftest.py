@@ -68,7 +68,8 @@ SETUPS = [
     _setup("load-balancer", app__service={"type": "LoadBalancer", "annotations": {"cost": 1000000}}),
     _setup("no-policies", networkPolicy__enabled=False),
     _setup("stores-only", app__enabled=False),
-    _setup("no-objectstorage", objectstorage__enabled=False),
+    _setup("no-objectstorage", objectstorage__enabled=False, backup__enabled=False),
+    _setup("encrypted-backups", backup__encryption__existingSecret="backup-password"),
     _setup(
         "s3-outside",
         objectstorage__external={"enabled": True, "endpoint": "https://s3.example.com"},

@@ -34,7 +34,7 @@ _TEXTS = [
 ]
 # fmt: on
 #: Passed through from Helm, not set by anyone.
-_INNER = {"common", "app.global", "mongodb.global", "redis.global", "objectstorage.global"}
+_INNER = {"common", "app.global", "mongodb.global", "redis.global", "objectstorage.global", "backup.global"}
 #: What people write where something else belongs.
 _ODD = [-1, 0, 1.5, 10**12, True, "", "x y", "1e6", "0123", "yes", "ünïcode", [], [1], {}, {"a": 1}, "a" * 300]
 

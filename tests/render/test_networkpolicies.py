@@ -28,15 +28,15 @@ def test_no_rule_opens_all_destinations() -> None:
             assert rule.get("to"), f"{name}: an egress rule without destinations allows all"
 
 
-def test_only_members_and_the_storefront_reach_a_store() -> None:
-    for store, port in (("mongodb", 27017), ("redis", 6379)):
+def test_only_members_the_storefront_and_the_backup_reach_a_store() -> None:
+    for store, port, clients in (("mongodb", 27017, ["app", "backup"]), ("redis", 6379, ["app"])):
         allowed = [
             peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
             for rule in policies()[f"techshop-{store}"]["ingress"]
             for peer in rule["from"]
             if port in [entry["port"] for entry in rule["ports"]]
         ]
-        assert sorted(allowed) == sorted([store, "app"])
+        assert sorted(allowed) == sorted([store, *clients])
 
 
 def test_everyone_reaches_the_storefront_unless_clients_are_named() -> None:
@@ -52,6 +52,7 @@ def test_everyone_reaches_the_storefront_unless_clients_are_named() -> None:
 def test_a_store_outside_the_release_may_be_reached() -> None:
     outside = {
         "mongodb.enabled": False,
+        "backup.enabled": False,
         "app.mongodb.uri": "mongodb://db.example.com",
         "global.secrets.existing.mongodb": "login",
     }

@@ -26,6 +26,7 @@ RISKS = [
         "Redis outside is reached without TLS",
         "rediss://",
     ),
+    ({"backup.enabled": False}, "MongoDB is not backed up", "backup.enabled: true"),
     ({"objectstorage.external.enabled": False}, "keeps one copy of each file", "external.enabled: true"),
     ({"objectstorage.external.endpoint": "http://minio:9000"}, "S3 outside is reached without TLS", "https://"),
 ]
@@ -37,7 +38,7 @@ FINE = [
     {"app.redis.url": "rediss://cache", "global.secrets.existing.redis": "login"},
     {"app.enabled": False, "app.replicaCount": 1},
     {"redis.cluster.enabled": False, "redis.enabled": False, "app.enabled": False},
-    {"objectstorage.enabled": False},
+    {f"{part}.enabled": False for part in ("app", "mongodb", "objectstorage", "backup")},
 ]
 
 
@@ -87,6 +88,6 @@ def test_it_says_where_s3_answers(values: dict, address: str) -> None:
 
 
 def test_parts_that_are_off_are_not_spoken_of() -> None:
-    text = notes(values={f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage")})
+    text = notes(values={f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "backup")})
     for word in ("storefront", "MongoDB", "Redis", "S3", "Passwords", "helm test", "pvc"):
         assert word not in text

@@ -116,17 +116,15 @@ def test_with_a_storage_outside_no_seaweedfs_is_rendered() -> None:
     }
 
 
-def test_only_the_storefront_and_who_is_named_reach_s3_and_nobody_the_rest() -> None:
-    ours = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "app"}}}
+def test_only_the_storefront_the_backup_and_who_is_named_reach_s3_and_nobody_the_rest() -> None:
     (rule,) = policy()["ingress"]
-    (peer,) = rule["from"]
-    labels = peer["podSelector"]["matchLabels"]
-    assert ours["podSelector"]["matchLabels"].items() <= labels.items()
+    parts = [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]]
+    assert parts == ["app", "backup"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 8333}]
     assert "egress" not in policy()
     uploader = {"namespaceSelector": {"matchLabels": {"team": "pictures"}}}
     (rule,) = policy(values={"networkPolicy.uploaders": [uploader]})["ingress"]
-    assert rule["from"][1:] == [uploader]
+    assert rule["from"][2:] == [uploader]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +132,7 @@ def test_only_the_storefront_and_who_is_named_reach_s3_and_nobody_the_rest() -> 
     [
         ({}, {"protocol": "TCP", "port": 8333}),
         (OUTSIDE, None),
-        ({"objectstorage.enabled": False}, False),
+        ({"objectstorage.enabled": False, "backup.enabled": False}, False),
     ],
 )
 def test_the_storefront_may_go_where_s3_is(values: dict, rule: Any) -> None:

@@ -35,7 +35,7 @@ def test_same_values_give_same_bytes(environment: str) -> None:
 
 
 def test_nothing_enabled_renders_nothing() -> None:
-    off = {f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "networkPolicy")}
+    off = {f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "backup", "networkPolicy")}
     assert objects(values=off) == []
 
 

@@ -109,6 +109,7 @@ def test_a_secret_of_the_users_own_without_the_token_lets_nobody_upload(cluster)
 def test_the_secret_of_a_store_outside_needs_the_storefronts_password_only(cluster, refused) -> None:
     outside = {
         "mongodb.enabled": False,
+        "backup.enabled": False,
         "app.mongodb.uri": "mongodb://db.example.com",
         "global.secrets.existing.mongodb": "login",
     }

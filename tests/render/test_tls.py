@@ -73,6 +73,7 @@ def test_a_store_outside_the_release_keeps_its_own_way() -> None:
     outside = {
         **ISSUED,
         "mongodb.enabled": False,
+        "backup.enabled": False,
         "app.mongodb.uri": "mongodb+srv://db.example.com/techshop",
         "global.secrets.existing.mongodb": "theirs",
     }

@@ -45,8 +45,8 @@ def test_it_meets_the_restricted_pod_security_standard(workload: Workload) -> No
 @every
 def test_each_container_has_a_writable_tmp_or_writes_nowhere(workload: Workload) -> None:
     for container in containers(workload.pod):
-        # redis-server writes its volume and /run/redis only, exporters nothing at all
-        if workload.part != "redis" and container["name"] != "exporter":
+        # redis-server writes its volume and /run/redis only, exporters nothing at all, rclone is copied
+        if workload.part != "redis" and container["name"] not in {"exporter", "rclone"}:
             assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]], container["name"]
 
 
@@ -107,6 +107,7 @@ def test_what_it_names_is_there(workload: Workload) -> None:
         "redis-login",
         "shop-s3",
         "s3-login",
+        "backup-password",
     }  # of the setups
     issued = {item["spec"]["secretName"] for item in workload.beside if item["kind"] == "Certificate"}
     spec = workload.pod["spec"]
@@ -123,14 +124,14 @@ def test_what_it_names_is_there(workload: Workload) -> None:
                 assert reference["key"] in have["Secret", reference["name"]]["data"], variable["name"]
 
 
-@lasting
+@serving
 def test_its_selector_matches_its_own_pods_and_no_others(workload: Workload) -> None:
     selector = workload.item["spec"]["selector"]["matchLabels"].items()
     matched = [name for name, pod in pods(workload.beside) if selector <= pod["metadata"]["labels"].items()]
     assert matched == [f"{workload.item['kind']}/{workload.item['metadata']['name']}"]
 
 
-@lasting
+@serving
 def test_one_budget_covers_it_and_never_blocks_a_drain_for_ever(workload: Workload) -> None:
     labels = workload.pod["metadata"]["labels"].items()
     budgets = [item["spec"] for item in workload.beside if item["kind"] == "PodDisruptionBudget"]

@@ -30,6 +30,9 @@
 - The S3 outside is reached without TLS (objectstorage.external.endpoint: https://...)
 {{- end }}
 {{- end }}
+{{- if and .Values.mongodb.enabled (not .Subcharts.backup) }}
+- MongoDB is not backed up (backup.enabled: true)
+{{- end }}
 {{- if not .Values.networkPolicy.enabled }}
 - Any pod of the cluster can reach this release's (networkPolicy.enabled: true)
 {{- end }}

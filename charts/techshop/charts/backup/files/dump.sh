@@ -1,0 +1,54 @@
+#!/bin/bash
+# Dump MongoDB into the bucket, as a stream. What is there is a backup once its manifest is, which comes last.
+# shellcheck source=lib.sh
+. /scripts/lib.sh
+
+reach_store
+found=$(evaluate choose.js "mongodb://$MONGODB/?directConnection=true&$OPTIONS") || fail "MongoDB can't be reached: $(words /tmp/mongosh.log)"
+read -r member version seconds ordinal lag <<< "$found"
+say "dumping from $member, $lag s behind the primary"
+
+started=$(date -u +%Y%m%dT%H%M%SZ)
+backup=mongodb/${started:0:4}/${started:4:2}/${started:6:2}/techshop-$started
+unfinished=backup:$backup.archive.gz
+login /secrets/backup-password
+show /tmp/dump.log
+# shellcheck disable=SC2086 # several options, or none
+kept /tmp/dumped mongodump --config=/tmp/login.yaml --host="$member" --username=backup --authenticationDatabase=admin $tls \
+  --readPreference=secondaryPreferred --oplog --gzip --archive 2> /tmp/dump.log |
+  tee >(sha256sum > /tmp/sum) >(wc -c > /tmp/size) |
+  kept /tmp/stored store rcat --s3-chunk-size 16M --s3-upload-concurrency 2 "$unfinished" &
+wait $!
+# In this order: where nobody stores any more, mongodump can't write either.
+went /tmp/stored || fail "can't store the archive: $(words /tmp/store.log)"
+went /tmp/dumped || fail "mongodump failed: $(words /tmp/dump.log)"
+until [ -s /tmp/sum ] && [ -s /tmp/size ]; do sleep 0.1; done
+stored=$(store lsf --format s "$unfinished")
+[ "$stored" = "$(cat /tmp/size)" ] || fail "of $(cat /tmp/size) bytes the bucket holds ${stored:-none}"
+
+# One value a line: what reads it has no other tools than a shell's.
+store rcat "backup:$backup.manifest.json" << EOF || fail "can't store the manifest: $(words /tmp/store.log)"
+{
+  "id": "$started",
+  "finished": "$(date -u +%Y%m%dT%H%M%SZ)",
+  "bytes": $stored,
+  "sha256": "$(cut -d ' ' -f 1 /tmp/sum)",
+  "mongodb": "$version",
+  "member": "$member",
+  "oplogSeconds": $seconds,
+  "oplogOrdinal": $ordinal,
+  "collections": {
+$(sed -n 's/\\/\\\\/g; s/"/\\"/g; s/.*done dumping \(.*\) (\([0-9]*\) documents\{0,1\})$/    "\1": \2,/p' /tmp/dump.log | sed '$s/,$//')
+  }
+}
+EOF
+unfinished=''
+say "stored $backup, $stored bytes"
+
+objects | awk -v now="$(date -u +%Y%m%dT%H%M%SZ)" -v keepDays="$KEEP_DAYS" -v keepLast="$KEEP_LAST" \
+  -v keepWeekly="$KEEP_WEEKLY" -v keepMonthly="$KEEP_MONTHLY" -f /scripts/retention.awk > /tmp/gone
+while read -r path; do
+  store deletefile "backup:$path" || fail "the backup is stored, but $path can't be deleted: $(words /tmp/store.log)"
+  say "deleted $path"
+done < /tmp/gone
+finish 'old backups are deleted'

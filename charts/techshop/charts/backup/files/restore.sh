@@ -1,0 +1,33 @@
+#!/bin/bash
+# Restore a backup into the release's MongoDB. Data that is there stays there unless DROP is "yes". BACKUP is the id of one,
+# "latest", or "list" to say which there are.
+# shellcheck source=lib.sh
+. /scripts/lib.sh
+
+reach_store
+if [ "${BACKUP:-latest}" = list ]; then
+  objects | sed -n 's|.*/techshop-\(.*\)\.manifest\.json$|\1|p' | sort | while read -r id; do
+    if objects | grep -q "/techshop-$id\.verified\.json$"; then echo "$id verified"; else echo "$id"; fi
+  done
+  finish "these are the backups in the bucket $S3_BUCKET"
+  exit 0
+fi
+find_backup "${BACKUP:-latest}"
+found=$(evaluate look.js "mongodb://$MONGODB/?directConnection=true&$OPTIONS") || fail "MongoDB can't be reached: $(words /tmp/mongosh.log)"
+set=$(echo "$found" | head -n 1)
+there=$(echo "$found" | tail -n +2)
+say "to be restored: $backup, of $(date -u -d "@$(field oplogSeconds)" +%FT%TZ 2> /dev/null), $(field bytes) bytes"
+if [ -n "$there" ]; then
+  say "there are already:"
+  echo "$there"
+  [ "${DROP:-no}" = yes ] || fail "MongoDB holds data, which a restore would take away; set DROP to yes if that is wanted"
+fi
+# As the members trust each other: users are restored too, and whoever is one of them would be logged out half way.
+tr -d '[:space:]' < /secrets/keyfile > /tmp/keyfile
+login /tmp/keyfile
+# shellcheck disable=SC2086 # several options, or none
+fetch mongorestore --config=/tmp/login.yaml --host="$set" --username=__system --authenticationDatabase=local $tls \
+  --drop --gzip --archive --oplogReplay --stopOnError || fail "mongorestore failed: $(words /tmp/restore.log)"
+evaluate passwords.js "mongodb://$MONGODB/?directConnection=true&$OPTIONS" ||
+  fail "the data are restored, but the users have the passwords of then: $(words /tmp/mongosh.log)"
+finish "restored $backup"

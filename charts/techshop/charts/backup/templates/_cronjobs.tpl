@@ -1,0 +1,48 @@
+{{/* The jobs; they run MongoDB's own programs, so the umbrella says which image it has: dict "ctx" $ "mongodb" IMAGE. */}}
+{{- define "backup.cronjobs" -}}
+{{- $mongodb := .mongodb -}}
+{{- with .ctx -}}
+{{- $retention := .Values.retention -}}
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  {{- include "common.metadata" (dict "ctx" .) | nindent 2 }}
+spec:
+  schedule: {{ .Values.schedule | quote }}
+  {{- include "backup.cron" . | nindent 2 }}
+  jobTemplate:
+    spec:
+      {{- $env := list }}
+      {{- range $name, $many := dict "KEEP_DAYS" $retention.keepDays "KEEP_LAST" $retention.keepLast "KEEP_WEEKLY" $retention.keepWeekly "KEEP_MONTHLY" $retention.keepMonthly }}
+      {{- $env = append $env (dict "name" $name "value" (int64 $many | toString)) }}
+      {{- end }}
+      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "name" "dump" "secrets" (list "backup-password") "resources" .Values.resources "at" "backup.resources" "env" (toYaml $env)) | nindent 6 }}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  {{- include "common.metadata" (dict "ctx" . "name" (printf "%s-verify" (include "common.fullname" .))) | nindent 2 }}
+spec:
+  schedule: {{ .Values.verification.schedule | quote }}
+  {{- include "backup.cron" . | nindent 2 }}
+  jobTemplate:
+    spec:
+      {{- $volume := dict "emptyDir" (dict "sizeLimit" .Values.verification.size) | toYaml }}
+      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "name" "verify" "resources" .Values.verification.resources "at" "backup.verification.resources" "volume" $volume) | nindent 6 }}
+---
+# Never by itself: docs/disaster-recovery.md says how it is started.
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  {{- include "common.metadata" (dict "ctx" . "name" (printf "%s-restore" (include "common.base" .))) | nindent 2 }}
+spec:
+  suspend: true
+  schedule: "0 0 1 1 *"
+  {{- include "backup.cron" . | nindent 2 }}
+  jobTemplate:
+    spec:
+      {{- $env := list (dict "name" "BACKUP" "value" "latest") (dict "name" "DROP" "value" "no") | toYaml }}
+      {{- $secrets := list "keyfile" "root-password" "app-password" "backup-password" "exporter-password" }}
+      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "name" "restore" "secrets" $secrets "resources" .Values.resources "at" "backup.resources" "env" $env) | nindent 6 }}
+{{- end -}}
+{{- end -}}

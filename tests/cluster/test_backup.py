@@ -1,0 +1,198 @@
+"""Backups on a real cluster: what was acknowledged comes back, and what failed never looks like a backup.
+
+The bucket is in a release of its own, as an S3 outside the shop's would be, and outlives the shop.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+import runbooks
+from conftest import bucket, eventually
+
+from techshop import helm, restore
+from techshop.errors import Failure
+from techshop.release import Release
+from techshop.restore import Jobs
+from techshop.shop import Ledger, Shop
+
+KEYS = "s3-keys"
+OFF = {f"{part}__enabled": False for part in ("app", "mongodb", "redis", "backup")}
+#: What makes a dump last long enough to be interrupted: 100 MB that don't shrink.
+BALLAST = """(() => {
+  const noise = () => ({noise: require('crypto').randomBytes(100000).toString('base64')});
+  for (let i = 0; i < 20; i++) db.getSiblingDB('ballast').blocks.insertMany(Array.from({length: 40}, noise));
+  return 1;
+})()"""
+#: For each product what is in stock and what was ordered of it: no order changes the sum.
+SUMS = """(() => {
+  const shop = db.getSiblingDB('techshop'), sums = {};
+  shop.products.find().forEach((product) => { sums[product._id] = product.stock; });
+  shop.orders.find().forEach((order) => order.items.forEach((item) => { sums[item.productId] += item.quantity; }));
+  return sums;
+})()"""
+
+
+def install(store: Release, namespace: str) -> Release:
+    """Install a shop whose backups go to the store's bucket."""
+    helm.ensure_namespace(namespace)
+    found = store.get("secret", "techshop-objectstorage")
+    keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": KEYS}, "data": found["data"]}
+    helm.kubectl("apply", "--namespace", namespace, "-f", "-", stdin=json.dumps(keys))
+    shop = Release(namespace, ("dev",))
+    shop.upgrade(
+        backup__enabled=True,
+        mongodb__replicaSet__replicas=3,
+        objectstorage__external__enabled=True,
+        objectstorage__external__endpoint=f"http://techshop-objectstorage.{store.namespace}.svc.cluster.local:8333",
+        global__secrets__existing__objectstorage=KEYS,
+    )
+    return shop
+
+
+@pytest.fixture(scope="module")
+def store(make_release: Callable[..., Release]) -> Release:
+    return make_release("dev", **OFF, networkPolicy__uploaders=[{"namespaceSelector": {}}])
+
+
+@pytest.fixture(scope="module")
+def release(store: Release) -> Iterator[Release]:
+    shop = install(store, f"test-backup-shop-{int(time.time())}")
+    evaluate(shop, BALLAST)
+    yield shop
+    helm.delete_pods(shop.namespace)
+
+
+@pytest.fixture
+def jobs(release: Release, store: Release) -> Jobs:
+    store.ready("objectstorage")
+    release.ready("mongodb")
+    return Jobs(release.namespace)
+
+
+def evaluate(shop: Release, script: str) -> object:
+    return shop.mongodb(script, int(str(eventually(shop.primary)).rpartition("-")[2]))
+
+
+def stored(store: Release, ending: str) -> list[str]:
+    with bucket(store, "backups") as found:
+        return sorted(path for path in found.list() if path.endswith(ending))
+
+
+def test_each_order_acknowledged_before_a_backup_comes_back_with_the_documented_commands(
+    release: Release, store: Release
+) -> None:
+    sums = evaluate(release, SUMS)
+    commands = runbooks.commands("disaster-recovery", release.namespace)
+    with Ledger(release.url) as orders:
+        time.sleep(5)
+        before = list(orders.placed)
+        while "scale" not in commands[0]:
+            runbooks.run(commands.pop(0))
+    assert len(orders.placed) > len(before) > 10
+    assert len(stored(store, ".verified.json")) == 1
+    evaluate(release, "db.getSiblingDB('techshop').dropDatabase().ok")
+    for command in commands:
+        runbooks.run(command)
+    release.ready("app")
+    orders.placed = before
+    eventually(orders.check)
+    assert evaluate(release, SUMS) == sums, "an order is there without its stock movement, or the other way"
+
+
+@contextmanager
+def dumping(release: Release, jobs: Jobs) -> Iterator[Future[str]]:
+    """Run a backup, and give way when its dump has begun."""
+    before = pods(release)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(jobs.run, "backup")
+        eventually(
+            lambda: "dumping from" in release.kubectl("logs", *(pods(release) - before), "-c", "dump"), every=0.2
+        )
+        yield running
+
+
+def pods(release: Release) -> set[str]:
+    return set(release.pods("backup"))
+
+
+@pytest.mark.parametrize("how", ["--force", "--grace-period=30"])
+def test_a_backup_whose_pod_is_deleted_is_none_and_the_next_is_good(
+    release: Release, store: Release, jobs: Jobs, how: str
+) -> None:
+    before, there = stored(store, ".manifest.json"), pods(release)
+    with dumping(release, jobs) as running:
+        release.kubectl("delete", "pod", *(pods(release) - there), how, "--wait=false")
+        assert isinstance(running.exception(), Failure)
+    assert stored(store, ".manifest.json") == before
+    jobs.run("backup")
+    assert len(stored(store, ".manifest.json")) == len(before) + 1
+
+
+def test_a_backup_fails_with_the_reason_while_s3_is_away(release: Release, store: Release, jobs: Jobs) -> None:
+    before = stored(store, ".manifest.json")
+    with dumping(release, jobs) as running:
+        store.kubectl("scale", "statefulset/techshop-objectstorage", "--replicas=0")
+        error = running.exception()
+    store.kubectl("scale", "statefulset/techshop-objectstorage", "--replicas=1")
+    store.ready("objectstorage")
+    assert isinstance(error, Failure)
+    assert "can't store the archive" in error.what
+    assert "BackoffLimitExceeded" in release.kubectl("get", "events", "--field-selector=involvedObject.kind=Job")
+    eventually(lambda: stored(store, ".manifest.json") == before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("RCLONE_CONFIG_S3_SECRET_ACCESS_KEY", "wrong"), ("RCLONE_CONFIG_BACKUP_REMOTE", "s3:not-there")],
+)
+@pytest.mark.parametrize("job", ["backup", "backup-verify", "restore"])
+def test_a_bucket_that_can_not_be_used_fails_every_job_with_the_reason(
+    jobs: Jobs, job: str, setting: str, value: str
+) -> None:
+    with pytest.raises(Failure, match="can't list the bucket"):
+        jobs.run(job, **{setting: value})
+
+
+def test_one_wrong_byte_is_found_and_says_so(store: Release, jobs: Jobs) -> None:
+    (path,) = [path for path in stored(store, ".archive.gz") if path.rpartition(".archive")[0] in marked(store)][-1:]
+    with bucket(store, "backups") as found:
+        body = found.get(path)
+        found.put(path, body[:1000] + bytes([body[1000] ^ 1]) + body[1001:])
+    id_ = path.rpartition("techshop-")[2].removesuffix(".archive.gz")
+    with pytest.raises(Failure, match="isn't what was stored"):
+        jobs.run("backup-verify", BACKUP=id_)
+    with bucket(store, "backups") as found:
+        found.put(path, body)
+    assert "can be restored" in jobs.run("backup-verify", BACKUP=id_)
+
+
+def marked(store: Release) -> set[str]:
+    return {path.removesuffix(".manifest.json") for path in stored(store, ".manifest.json")}
+
+
+def test_a_restore_refuses_to_take_data_away_unless_told(release: Release, jobs: Jobs) -> None:
+    with pytest.raises(Failure, match="MongoDB holds data"):
+        restore.restore(release.namespace, "latest", drop=False)
+
+
+def test_a_shop_that_is_gone_comes_back_in_another_namespace(
+    release: Release, store: Release, jobs: Jobs, record_property: Callable[[str, object], None]
+) -> None:
+    evaluate(release, "db.getSiblingDB('ballast').dropDatabase().ok")
+    shop = Shop(release.url)
+    order = shop.order(shop.products()[0]["id"])
+    jobs.run("backup")
+    helm.helm("uninstall", release.name, "--namespace", release.namespace, "--wait", "--timeout", "5m")
+    helm.delete_namespaces(release.namespace)
+    start = time.monotonic()
+    anew = install(store, f"test-backup-anew-{int(time.time())}")
+    restore.restore(anew.namespace, "latest", drop=True)
+    shop.url = anew.url
+    shop.login()
+    assert shop.read_order(order["id"])["total"] == order["total"]
+    record_property("seconds_to_recover", round(time.monotonic() - start))
+    helm.delete_namespaces(anew.namespace)

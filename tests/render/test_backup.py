@@ -1,0 +1,132 @@
+"""The jobs that back up, verify and restore: when they run, with what, and what is refused."""
+
+from typing import Any
+
+import pytest
+from conftest import Object, objects, one
+
+JOBS = {"backup": "dump", "backup-verify": "verify", "restore": "restore"}
+OUTSIDE = {
+    "objectstorage.external": {"enabled": True, "endpoint": "https://s3.example.com"},
+    "global.secrets.existing.objectstorage": "s3-login",
+}
+
+
+def cron(name: str, **values: Any) -> Object:
+    """Return a schedule's spec (``__`` stands for a dot)."""
+    rendered = objects(values={key.replace("__", "."): value for key, value in values.items()})
+    return next(
+        item["spec"] for item in rendered if (item["kind"], item["metadata"]["name"]) == ("CronJob", f"techshop-{name}")
+    )
+
+
+def pod(name: str, **values: Any) -> Object:
+    return cron(name, **values)["jobTemplate"]["spec"]["template"]["spec"]
+
+
+def env(name: str, **values: Any) -> dict[str, Any]:
+    (container,) = pod(name, **values)["containers"]
+    return {item["name"]: item.get("value", item.get("valueFrom")) for item in container["env"]}
+
+
+def test_a_backup_and_its_trial_run_each_night_and_a_restore_never_by_itself() -> None:
+    specs = {name: cron(name) for name in JOBS}
+    assert {name: spec["schedule"] for name, spec in specs.items() if not spec.get("suspend")} == {
+        "backup": "0 2 * * *",
+        "backup-verify": "0 4 * * *",
+    }
+    for spec in specs.values():
+        assert spec["timeZone"] == "Etc/UTC"
+        assert spec["concurrencyPolicy"] == "Forbid"
+        assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 14400
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_jobs_run_the_mongodb_that_serves(name: str) -> None:
+    (container,) = pod(name, mongodb__image__tag="7.0.9")["containers"]
+    assert container["image"] == "docker.io/library/mongo:7.0.9"
+    assert container["command"] == ["bash", f"/scripts/{JOBS[name]}.sh"]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("backup", ["backup-password"]),
+        ("backup-verify", None),
+        ("restore", ["keyfile", "root-password", "app-password", "backup-password", "exporter-password"]),
+    ],
+)
+def test_a_job_sees_the_passwords_that_it_needs(name: str, keys: list[str] | None) -> None:
+    secrets = [volume["secret"] for volume in pod(name)["volumes"] if "secret" in volume]
+    assert [[item["key"] for item in secret["items"]] for secret in secrets] == ([keys] if keys else [])
+
+
+def test_the_reason_of_a_failure_is_kept_with_the_pod() -> None:
+    for name in JOBS:
+        (container,) = pod(name)["containers"]
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_retention_reaches_the_job_as_whole_numbers() -> None:
+    found = env("backup", backup__retention={"keepDays": 1000000, "keepLast": 1, "keepWeekly": 0, "keepMonthly": 12})
+    assert [found[f"KEEP_{unit}"] for unit in ("DAYS", "LAST", "WEEKLY", "MONTHLY")] == ["1000000", "1", "0", "12"]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_the_bucket_is_found_wherever_it_is(name: str) -> None:
+    for values in ({}, OUTSIDE):
+        found = env(name, **values)
+        assert found["S3_ENDPOINT"]["configMapKeyRef"] == {"name": "techshop-objectstorage", "key": "endpoint"}
+        secret = values.get("global.secrets.existing.objectstorage", "techshop-objectstorage")
+        assert found["S3_SECRET_KEY"]["secretKeyRef"] == {"name": secret, "key": "backups-secret-key"}
+        assert found["RCLONE_CONFIG_S3_SECRET_ACCESS_KEY"] == "$(S3_SECRET_KEY)"
+        assert (found["RCLONE_CONFIG_BACKUP_TYPE"], found["RCLONE_CONFIG_BACKUP_REMOTE"]) == (
+            "alias",
+            "s3:$(S3_BUCKET)",
+        )
+
+
+def test_encryption_keeps_the_names_that_retention_reads() -> None:
+    found = env("backup", backup__encryption__existingSecret="mine")
+    assert found["RCLONE_CONFIG_BACKUP_TYPE"] == "crypt"
+    assert found["RCLONE_CONFIG_BACKUP_FILENAME_ENCRYPTION"] == "off"
+    secret = {"secretName": "mine", "defaultMode": 0o440, "items": [{"key": "password", "path": "password"}]}
+    assert secret in [
+        volume.get("secret") for volume in pod("backup", backup__encryption__existingSecret="mine")["volumes"]
+    ]
+
+
+def test_a_trial_has_room_for_the_data_and_the_others_need_none() -> None:
+    sizes = {name: [v["emptyDir"]["sizeLimit"] for v in pod(name)["volumes"] if v["name"] == "data"] for name in JOBS}
+    assert sizes == {"backup": [], "backup-verify": ["20Gi"], "restore": []}
+
+
+def test_the_longest_release_leaves_room_in_a_schedules_name() -> None:
+    crons = [item for item in objects(release="r" * 53) if item["kind"] == "CronJob"]
+    assert max(len(item["metadata"]["name"]) for item in crons) <= 52
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"objectstorage.enabled": False}, "backup.enabled: objectstorage.enabled is false"),
+        (
+            {"mongodb.enabled": False, "app.mongodb.uri": "mongodb://db", "global.secrets.existing.mongodb": "m"},
+            "backup.enabled: mongodb.enabled is false",
+        ),
+        ({"backup.schedule": "at night"}, "schedule"),
+        ({"backup.retention.keepLast": 0}, "keepLast"),
+        ({"backup.verification.size": "large"}, "size"),
+    ],
+)
+def test_what_can_not_be_backed_up_is_refused(refused, values: dict[str, Any], said: str) -> None:
+    assert said in refused(values=values)
+
+
+def test_backups_go_only_to_mongodb_and_the_bucket() -> None:
+    policy = one([i for i in objects() if i["kind"] == "NetworkPolicy"], "NetworkPolicy", "-backup")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policy
+    assert [rule["ports"] for rule in policy["egress"]] == [
+        [{"protocol": "TCP", "port": port}] for port in (27017, 8333)
+    ]
