@@ -105,14 +105,25 @@ def test_each_order_acknowledged_before_a_backup_comes_back_with_the_documented_
 
 @contextmanager
 def dumping(release: Release, jobs: Jobs) -> Iterator[Future[str]]:
-    """Run a backup, and give way when its dump has begun."""
+    """Run a backup, and give way while its dump stands still in the middle; afterwards it goes on."""
     before = pods(release)
+
+    def signal(name: str) -> str:
+        pod = sorted(pods(release) - before)[0]
+        script = (
+            "for process in /proc/[0-9]*; do case $(tr '\\0' ' ' < $process/cmdline) in"
+            ' mongodump*) kill "-$0" "${process#/proc/}"; echo done ;; esac; done'
+        )
+        return release.kubectl("exec", pod, "-c", "dump", "--", "bash", "-c", script, name)
+
     with ThreadPoolExecutor() as pool:
         running = pool.submit(jobs.run, "backup")
-        eventually(
-            lambda: "dumping from" in release.kubectl("logs", *(pods(release) - before), "-c", "dump"), every=0.2
-        )
-        yield running
+        eventually(lambda: "done" in signal("STOP"), every=0.2)
+        try:
+            yield running
+        finally:
+            if not running.done():
+                signal("CONT")
 
 
 def pods(release: Release) -> set[str]:
@@ -125,7 +136,7 @@ def test_a_backup_whose_pod_is_deleted_is_none_and_the_next_is_good(
 ) -> None:
     before, there = stored(store, ".manifest.json"), pods(release)
     with dumping(release, jobs) as running:
-        release.kubectl("delete", "pod", *(pods(release) - there), how, "--wait=false")
+        release.kubectl("delete", "pod", *(pods(release) - there), how)
         assert isinstance(running.exception(), Failure)
     assert stored(store, ".manifest.json") == before
     jobs.run("backup")
@@ -136,7 +147,8 @@ def test_a_backup_fails_with_the_reason_while_s3_is_away(release: Release, store
     before = stored(store, ".manifest.json")
     with dumping(release, jobs) as running:
         store.kubectl("scale", "statefulset/techshop-objectstorage", "--replicas=0")
-        error = running.exception()
+        store.kubectl("wait", "pod/techshop-objectstorage-0", "--for=delete", "--timeout=90s")
+    error = running.exception()
     store.kubectl("scale", "statefulset/techshop-objectstorage", "--replicas=1")
     store.ready("objectstorage")
     assert isinstance(error, Failure)
