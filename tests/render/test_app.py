@@ -40,7 +40,9 @@ def test_it_can_use_stores_outside_the_release() -> None:
 
 
 def test_it_finds_the_pictures_bucket_and_starts_without_one() -> None:
-    pod = one(objects(values={"objectstorage.enabled": False}), "Deployment")["spec"]["template"]["spec"]
+    pod = one(objects(values={"objectstorage.enabled": False, "backup.enabled": False}), "Deployment")["spec"][
+        "template"
+    ]["spec"]
     assert pod == one(objects(), "Deployment")["spec"]["template"]["spec"], "a part can't see whether another is on"
     env = {variable["name"]: variable for variable in pod["containers"][0]["env"]}
     read = [

@@ -21,7 +21,7 @@ PROPERTIES = [
     test_workloads.test_no_image_is_latest_or_without_version,
     test_workloads.test_no_probe_starts_a_javascript_engine,
 ]
-LASTING = [
+SERVING = [
     test_workloads.test_its_selector_matches_its_own_pods_and_no_others,
     test_workloads.test_one_budget_covers_it_and_never_blocks_a_drain_for_ever,
     test_workloads.test_it_is_scaled_by_an_autoscaler_or_by_a_count_and_never_by_both,
@@ -58,7 +58,7 @@ def test_what_the_schema_accepts_is_taken_by_kubernetes_or_refused_in_a_sentence
             if pod := pod_template(item):
                 part = item["metadata"]["labels"]["app.kubernetes.io/component"]
                 workload = Workload(Setup("generated"), part, item, pod, tuple(rendered or []))
-                for holds in PROPERTIES + (LASTING if item["kind"] != "Pod" else []):
+                for holds in PROPERTIES + (SERVING if item["kind"] not in {"Pod", "CronJob"} else []):
                     holds(workload)
 
     check()
