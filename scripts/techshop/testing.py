@@ -210,7 +210,8 @@ _TOOLS: dict[str, list[str]] = {
     "tools": [],
     "cluster": ["helm", "kubectl", "kind"],
 }
-_PYTEST = {"render": ["-n", "auto"]}
+#: Many tests for every processor; a few files whose tests mostly wait.
+_PYTEST = {"render": ["-n", "auto"], "scripts": ["-n", "4", "--dist", "loadfile"]}
 
 #: The layers in the order in which they run: the fast ones first.
 LAYERS: dict[str, Callable[[str, Sequence[str]], Result]] = {
