@@ -53,7 +53,10 @@ class Jobs:
         described: dict[str, Any] = json.loads(self._kubectl(*made, "--dry-run=client", "-o", "json"))
         described["spec"]["backoffLimit"] = 0
         (container,) = described["spec"]["template"]["spec"]["containers"]
-        container["env"] = [*(item for item in container["env"] if item["name"] not in env), *_variables(env)]
+        container["env"] = [
+            *(item for item in container["env"] if item["name"] not in env),
+            *({"name": key, "value": env[key]} for key in env),
+        ]
         reference = f"job/{described['metadata']['name']}"
         self._kubectl("create", "-f", "-", stdin=json.dumps(described))
         end = time.monotonic() + minutes * 60
@@ -131,10 +134,6 @@ def restore(namespace: str, backup: str, *, drop: bool, kubeconfig: Path = paths
         with jobs.closed():
             jobs.run("restore", BACKUP=backup, DROP="yes")
     ui.say("Done. Carts and sessions are in Redis, and as they were.")
-
-
-def _variables(env: dict[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "value": value} for name, value in env.items()]
 
 
 def _label(part: str) -> str:

@@ -96,6 +96,12 @@ def test_encryption_keeps_the_names_that_retention_reads() -> None:
     ]
 
 
+def test_each_job_finds_the_encryption_password_where_its_script_looks() -> None:
+    for name in JOBS:
+        (container,) = pod(name, backup__encryption__existingSecret="mine")["containers"]
+        assert {"name": "encryption", "mountPath": "/encryption"} in container["volumeMounts"]
+
+
 def test_a_trial_has_room_for_the_data_and_the_others_need_none() -> None:
     sizes = {name: [v["emptyDir"]["sizeLimit"] for v in pod(name)["volumes"] if v["name"] == "data"] for name in JOBS}
     assert sizes == {"backup": [], "backup-verify": ["20Gi"], "restore": []}

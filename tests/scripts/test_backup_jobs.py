@@ -306,10 +306,21 @@ def test_a_backup_is_chosen_by_its_id_and_one_that_is_not_there_is_answered_with
     assert f"there is no backup 20200101T000000Z in the bucket backups; what there is: {first['id']}" in line
 
 
+def test_a_list_says_which_backups_there_are_and_which_are_verified(jobs: Jobs) -> None:
+    first = jobs.backup()["id"]
+    assert jobs.run("verify")[0] == 0
+    time.sleep(1.1)
+    second = max(jobs.backup()["id"], first)
+    with jobs.start("restore", BACKUP="list") as process:
+        output = process.communicate(timeout=60)[0]
+    assert output.splitlines()[:-1] == [f"{first} verified", second]
+    assert process.returncode == 0
+
+
 def test_what_is_encrypted_can_be_read_with_the_password_only(jobs: Jobs) -> None:
     (jobs.folder / "encryption/password").write_text(PASSWORD)
     settings = {
-        "ENCRYPTION": "true", "RCLONE_CONFIG_BACKUP_TYPE": "crypt", "RCLONE_CONFIG_BACKUP_SUFFIX": "none",
+        "RCLONE_CONFIG_BACKUP_TYPE": "crypt", "RCLONE_CONFIG_BACKUP_SUFFIX": "none",
         "RCLONE_CONFIG_BACKUP_FILENAME_ENCRYPTION": "off", "RCLONE_CONFIG_BACKUP_DIRECTORY_NAME_ENCRYPTION": "false",
     }  # fmt: skip
     assert jobs.run("dump", **settings)[0] == 0

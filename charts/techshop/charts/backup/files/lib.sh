@@ -54,7 +54,7 @@ trusted=''
 words() { grep -v '^$' "$1" | tail -n 1 | sed 's/^[0-9TZ:/. +-]*//; s/^[[:space:]]*//'; }
 
 reach_store() {
-  if [ -n "${ENCRYPTION:-}" ]; then
+  if [ -e /encryption/password ]; then
     RCLONE_CONFIG_BACKUP_PASSWORD=$(rclone --config '' obscure - < /encryption/password) || fail "the encryption password can't be used"
     export RCLONE_CONFIG_BACKUP_PASSWORD
   fi
@@ -66,10 +66,13 @@ objects() {
   store lsf --recursive --files-only backup:mongodb 2> /dev/null | sed 's|^|mongodb/|'
 }
 
+# ids KIND: the ids of those that have an object of this kind, the oldest first.
+ids() { objects | sed -n "s|.*/techshop-\(.*\)\.$1\.json\$|\1|p" | sort; }
+
 # find_backup ID: set `backup` to the path, without an ending, of the backup with this id or, for "latest", of the newest.
 find_backup() {
   backup=$(objects | sed -n 's/\.manifest\.json$//p' | sort | grep "/techshop-${1#latest}" | tail -n 1)
-  [ -n "$backup" ] || fail "there is no backup $1 in the bucket $S3_BUCKET; what there is: $(objects | sed -n 's|.*/techshop-\(.*\)\.manifest\.json$|\1|p' | sort | tail -n 5 | tr '\n' ' ')"
+  [ -n "$backup" ] || fail "there is no backup $1 in the bucket $S3_BUCKET; what there is: $(ids manifest | tail -n 5 | tr '\n' ' ')"
   store cat "backup:$backup.manifest.json" > /tmp/manifest.json || fail "can't read the manifest of $backup: $(words /tmp/store.log)"
 }
 # field NAME: a value of the manifest, which stands on a line of its own.

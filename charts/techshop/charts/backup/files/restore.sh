@@ -6,8 +6,9 @@
 
 reach_store
 if [ "${BACKUP:-latest}" = list ]; then
-  objects | sed -n 's|.*/techshop-\(.*\)\.manifest\.json$|\1|p' | sort | while read -r id; do
-    if objects | grep -q "/techshop-$id\.verified\.json$"; then echo "$id verified"; else echo "$id"; fi
+  verified=$(ids verified)
+  for id in $(ids manifest); do
+    if echo "$verified" | grep -q -x "$id"; then echo "$id verified"; else echo "$id"; fi
   done
   finish "these are the backups in the bucket $S3_BUCKET"
   exit 0
