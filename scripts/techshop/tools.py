@@ -8,12 +8,13 @@ import tarfile
 import tempfile
 import tomllib
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from techshop import gobuild, locks, nodeimage, paths, reach, shell, ui
+from techshop import gobuild, locks, nodeimage, paths, reach, scratch, shell, ui
 from techshop.errors import Failure
 
 _PINS = Path(__file__).with_name("tools.toml")
@@ -182,36 +183,25 @@ def fetch(url: str, advice: str = "Try again, or set TECHSHOP_AIRGAP=1 to build 
 
 def _extract_debian(tool: Tool) -> None:
     advice = "Run `apt-get update` and try again."
-    with fresh(tool.packaged) as folder, tempfile.TemporaryDirectory() as scratch:
-        Path(scratch).chmod(0o755)  # apt's own user writes here
+    with fresh(tool.packaged) as folder, tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        work.chmod(0o755)  # apt's own user writes here
         if not shell.succeeds("apt-cache", "show", tool.debian["package"]):
             shell.run("apt-get", "update", log="tools", advice=advice)
-        shell.run("apt-get", "download", tool.debian["package"], cwd=Path(scratch), log="tools", advice=advice)
-        package = next(Path(scratch).glob("*.deb"))
-        shell.run("dpkg", "-x", package, Path(scratch) / "files")
-        shutil.copy2(Path(scratch) / "files" / tool.debian["member"], folder / tool.name)
+        shell.run("apt-get", "download", tool.debian["package"], cwd=work, log="tools", advice=advice)
+        package = next(work.glob("*.deb"))
+        shell.run("dpkg", "-x", package, work / "files")
+        shutil.copy2(work / "files" / tool.debian["member"], folder / tool.name)
 
 
-class fresh:
-    """A folder that takes its place beside ``program`` only when the block succeeds."""
-
-    def __init__(self, program: Path) -> None:
-        """Remember where the folder goes."""
-        self._final = program.parent
-        self._final.parent.mkdir(parents=True, exist_ok=True)
-        self._scratch = tempfile.TemporaryDirectory(dir=self._final.parent, prefix=".getting-")
-
-    def __enter__(self) -> Path:
-        """Return the folder to fill."""
-        folder = Path(self._scratch.name) / "new"
+@contextmanager
+def fresh(program: Path) -> Iterator[Path]:
+    """Make a folder that takes its place beside ``program`` only when the block succeeds."""
+    with scratch.folder(program.parent.parent) as work:
+        folder = work / "new"
         folder.mkdir()
-        return folder
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Put it in its place, or take it away."""
-        if kind is None:
-            os.replace(Path(self._scratch.name) / "new", self._final)
-        self._scratch.cleanup()
+        yield folder
+        os.replace(folder, program.parent)
 
 
 @functools.cache
