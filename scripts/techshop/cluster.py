@@ -14,8 +14,7 @@ import yaml
 from techshop import engine, locks, nodeimage, paths, reach, shell, tools, ui
 from techshop.errors import Failure
 
-#: TECHSHOP_CLUSTER gives a second checkout a cluster of its own.
-NAME = os.environ.get("TECHSHOP_CLUSTER", "techshop")
+NAME = paths.CLUSTER
 #: The port of the control plane's container that the machine's port leads to.
 NODE_PORT = 30080
 ZONES = ("zone-a", "zone-b", "zone-c")
@@ -177,7 +176,7 @@ def _make(workers: int) -> None:
     shape = f"control plane and {workers} worker{'s' * (workers != 1)}"
     _half_made().touch()
     with ui.step(f"create the cluster ({shape})"):
-        config = paths.STATE / "kind.yaml"
+        config = paths.STATE / f"kind-{NAME}.yaml"
         config.write_text(yaml.safe_dump(configuration(workers), sort_keys=False))
         kubeconfig = str(paths.KUBECONFIG)
         _kind("create", "cluster", "--config", str(config), "--kubeconfig", kubeconfig, "--wait", "300s", *image)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from techshop import diagnose, paths, shell
+from techshop import diagnose, locks, paths, shell, ui
 from techshop.errors import Failure
 
 CHART = paths.ROOT / "charts/techshop"
@@ -58,10 +58,25 @@ def upgrade(
         arguments += ["--values", str(file)]
     for key, value in (values or {}).items():
         arguments += ["--set-json", f"{key}={json.dumps(value)}"]
-    try:
-        return helm(*arguments, "--wait", "--timeout", f"{minutes}m", version=version, timeout=minutes * 60 + 60)
-    except Failure as failure:
-        raise diagnose.explain(failure, namespace) from failure
+    with locks.hold(f"release-{paths.CLUSTER}-{namespace}-{release}", f"the release {release}"):
+        _forget_killed(release, namespace)
+        try:
+            return helm(*arguments, "--wait", "--timeout", f"{minutes}m", version=version, timeout=minutes * 60 + 60)
+        except Failure as failure:
+            raise diagnose.explain(failure, namespace) from failure
+
+
+def _forget_killed(release: str, namespace: str) -> None:
+    """Take away the record by which a Helm that was killed keeps out the next one; what it made stays.
+
+    Whoever holds the release's lock knows that none is at it.
+    """
+    states = "pending-install,pending-upgrade,pending-rollback"
+    selector = f"owner=helm,name={release},status in ({states})"
+    records = kubectl("get", "secret", "--namespace", namespace, "-l", selector, "-o", "name").split()
+    if records:
+        ui.say(f"An earlier run was killed while it changed the release {release}; this one goes on from there.")
+        kubectl("delete", "--namespace", namespace, *records)
 
 
 def delete_namespaces(*namespaces: str) -> None:

@@ -11,8 +11,10 @@ STATE = ROOT / ".techshop"
 BIN = STATE / "bin"
 #: Logs of the steps, one file a step.
 LOGS = STATE / "logs"
+#: The cluster's name: TECHSHOP_CLUSTER, or techshop.
+CLUSTER = os.environ.get("TECHSHOP_CLUSTER", "techshop")
 #: The cluster's kubeconfig; nothing touches ``~/.kube``.
-KUBECONFIG = STATE / "kubeconfig"
+KUBECONFIG = STATE / ("kubeconfig" if CLUSTER == "techshop" else f"kubeconfig-{CLUSTER}")
 #: Built parts, each under the hash of its recipe; shared by checkouts and safe to delete.
 CACHE = Path(
     os.environ.get("TECHSHOP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "techshop"

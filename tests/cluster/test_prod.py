@@ -2,13 +2,16 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import runbooks
 from conftest import eventually
 
 from techshop import helm, paths, publish, shell
+from techshop.errors import Failure
 from techshop.release import Release
 from techshop.shop import Ledger, Shop
 
@@ -93,6 +96,28 @@ def test_an_upgrade_fails_no_request_and_changes_no_password(release: Release, o
     release.upgrade(app__logLevel="warn")
     release.ready("app")
     assert {part: release.secret(part) for part in before} == before
+    assert orders.retried == []
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["by-itself", "as-the-runbook-says"])
+def test_an_upgrade_goes_on_from_one_whose_helm_was_killed(release: Release, orders: Ledger, by_hand: bool) -> None:
+    def status() -> str:
+        shown = helm.helm("status", release.name, "--namespace", release.namespace, "--output", "json")
+        return str(json.loads(shown)["info"]["status"])
+
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(release.upgrade, app__podAnnotations={"killed": str(by_hand)})
+        eventually(lambda: status() == "pending-upgrade", every=0.2)
+        shell.run("pkill", "-KILL", "-f", f"helm.* upgrade .*{release.namespace}")
+        with pytest.raises(Failure, match="exit code -9"):
+            killed.result()
+    assert status() == "pending-upgrade"
+    if by_hand:
+        for command in runbooks.commands("runbooks/interrupted-upgrade", release.namespace):
+            runbooks.run(command)
+        assert status() == "deployed"
+    release.upgrade(app__podAnnotations={"after": str(by_hand)})
+    assert status() == "deployed"
     assert orders.retried == []
 
 

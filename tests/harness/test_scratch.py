@@ -53,7 +53,11 @@ def test_what_another_run_has_just_made_and_not_yet_locked_stays(tmp_path: Path)
 
 
 def test_nothing_is_left_of_a_making_that_is_interrupted(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), scratch.folder(tmp_path) as folder:
-        (folder / "half").touch()
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with scratch.folder(tmp_path) as folder:
+            (folder / "half").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
