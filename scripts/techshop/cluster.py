@@ -296,7 +296,8 @@ def load(*images: str) -> None:
     if not wanted:
         return
     targets = [node for node, names in missing.items() if names]
-    with ui.step(f"load {', '.join(wanted)} into {len(targets)} node{'s' * (len(targets) > 1)}"):
+    short = ", ".join(name.rpartition("/")[2].partition(":")[0] for name in wanted)
+    with ui.step(f"load {short} into {len(targets)} node{'s' * (len(targets) > 1)}"):
         _kind("load", "docker-image", *wanted, "--nodes", ",".join(targets), advice=_AGAIN)
 
 
