@@ -86,6 +86,8 @@ class Ledger:
     errors: list[str] = field(default_factory=list)
     #: Longest time in seconds between two orders acknowledged to the same customer.
     longest_gap: float = 0.0
+    #: How long each acknowledged order took.
+    seconds: list[float] = field(default_factory=list)
 
     def __enter__(self) -> "Ledger":
         """Start ordering, and wait until each customer has placed one order."""
@@ -132,11 +134,13 @@ class Ledger:
     def _order(self, shop: Shop) -> None:
         last = time.monotonic()
         while not self._stop.is_set():
+            began = time.monotonic()
             try:
                 order = shop.order(self._product)
             except Failure as error:
                 self.errors.append(error.what)
                 continue
+            self.seconds.append(time.monotonic() - began)
             self.longest_gap = max(self.longest_gap, time.monotonic() - last)
             last = time.monotonic()
             self.placed.append({"id": order["id"], "total": order["total"], "owner": id(shop)})
