@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import Object, objects, one
+from conftest import Object, by_name, objects, one
 
 JOBS = {"backup": "dump", "backup-verify": "verify", "restore": "restore"}
 OUTSIDE = {
@@ -136,3 +136,63 @@ def test_backups_go_only_to_mongodb_and_the_bucket() -> None:
     assert [rule["ports"] for rule in policy["egress"]] == [
         [{"protocol": "TCP", "port": port}] for port in (27017, 8333)
     ]
+
+
+def test_metrics_come_from_a_pod_that_is_always_there_and_sees_no_database() -> None:
+    rendered = objects()
+    deployment = by_name(rendered)["Deployment", "techshop-backup-metrics"]["spec"]
+    spec = deployment["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["image"] == "docker.io/rclone/rclone:1.75.2"
+    assert container["command"] == ["sh", "/scripts/metrics.sh"]
+    assert container["ports"] == [{"name": "metrics", "containerPort": 9090}]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/metrics", "port": "metrics"}
+    assert deployment["replicas"] == 1
+    assert not [volume for volume in spec["volumes"] if "secret" in volume]
+    assert "MONGODB" not in [item["name"] for item in container["env"]]
+    jobs = {item["name"] for item in pod("backup")["containers"][0]["env"]}
+    assert {item["name"] for item in container["env"]} < jobs
+
+
+def test_no_job_is_taken_for_a_pod_of_the_metrics() -> None:
+    labels = {
+        name: spec["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
+        for (kind, name), spec in by_name(objects()).items()
+        if kind == "CronJob"
+    }
+    assert set(labels.values()) == {"backup"}
+    selector = by_name(objects())["Deployment", "techshop-backup-metrics"]["spec"]["selector"]["matchLabels"]
+    assert selector["app.kubernetes.io/component"] == "backup-metrics"
+
+
+def test_metrics_can_be_left_out() -> None:
+    rendered = objects(values={"backup.metrics.enabled": False})
+    assert not [name for name in by_name(rendered) if name[1] == "techshop-backup-metrics"]
+
+
+def test_metrics_read_the_encrypted_manifests() -> None:
+    rendered = objects(values={"backup.encryption.existingSecret": "mine"})
+    spec = by_name(rendered)["Deployment", "techshop-backup-metrics"]["spec"]["template"]["spec"]
+    assert "mine" in [volume.get("secret", {}).get("secretName") for volume in spec["volumes"]]
+    assert {"name": "encryption", "mountPath": "/encryption"} in spec["containers"][0]["volumeMounts"]
+
+
+def test_metrics_follow_the_bucket() -> None:
+    def checksum(values: dict[str, Any]) -> str:
+        template = by_name(objects(values=values))["Deployment", "techshop-backup-metrics"]["spec"]["template"]
+        found: str = template["metadata"]["annotations"]["checksum/config"]
+        return found
+
+    assert checksum({}) != checksum(OUTSIDE)
+
+
+def test_only_scrapers_reach_the_metrics_which_reach_only_the_bucket() -> None:
+    scraper = {"namespaceSelector": {"matchLabels": {"team": "metrics"}}}
+    for scrapers in ([], [scraper]):
+        rendered = objects(values={"networkPolicy.scrapers": scrapers})
+        policy = by_name(rendered)["NetworkPolicy", "techshop-backup-metrics"]["spec"]
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        assert policy.get("ingress", []) == [
+            {"from": [peer], "ports": [{"protocol": "TCP", "port": 9090}]} for peer in scrapers
+        ]
+        assert [rule["ports"] for rule in policy["egress"]] == [[{"protocol": "TCP", "port": 8333}]]

@@ -119,12 +119,12 @@ def test_with_a_storage_outside_no_seaweedfs_is_rendered() -> None:
 def test_only_the_storefront_the_backup_and_who_is_named_reach_s3_and_nobody_the_rest() -> None:
     (rule,) = policy()["ingress"]
     parts = [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]]
-    assert parts == ["app", "backup"]
+    assert parts == ["app", "backup", "backup-metrics"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 8333}]
     assert "egress" not in policy()
     uploader = {"namespaceSelector": {"matchLabels": {"team": "pictures"}}}
     (rule,) = policy(values={"networkPolicy.uploaders": [uploader]})["ingress"]
-    assert rule["from"][2:] == [uploader]
+    assert rule["from"][3:] == [uploader]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,13 @@ matchLabels:
 {{- end -}}
 {{- end -}}
 
+{{/* The way to the object storage, wherever it is; one outside has others beside it, such as who gives temporary keys. */}}
+{{- define "techshop.egressToBucket" -}}
+{{- with .Subcharts.objectstorage -}}
+{{- include "techshop.egressToStore" (dict "ctx" $ "component" "objectstorage" "port" 8333 "outside" (ternary .Values.external.endpoint "" .Values.external.enabled)) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What all parts together can ask of a quota, in thousandths; what one of them leaves open is left out. */}}
 {{- define "techshop.demand" -}}
 {{- $demands := list -}}

@@ -3,7 +3,9 @@
 # A group of processes for each thing that is started, so that it can be stopped whole.
 set -mu
 umask 077
-export HOME=/tmp PATH=/tools:$PATH SSL_CERT_FILE=/tools/ca-certificates.crt
+export PATH=/tools:$PATH SSL_CERT_FILE=/tools/ca-certificates.crt
+# shellcheck source=store.sh
+. /scripts/store.sh
 
 job=$(basename "$0" .sh)
 say() { echo "$(date -u +%H:%M:%SZ) $*"; }
@@ -44,20 +46,8 @@ kept() {
 # went FILE: whether what was kept is a success.
 went() { [ "$(cat "$1" 2> /dev/null)" = 0 ]; }
 
-# store COMMAND ARGUMENT...: rclone, whose settings are in the environment; "backup:" is the bucket, encrypted or not.
-store() {
-  rclone --config '' ${trusted:+"$trusted"} --log-file /tmp/store.log --s3-no-check-bucket --low-level-retries 5 --retries 2 --contimeout 20s --timeout 60s "$@"
-}
-trusted=''
-[ ! -s "$S3_CA_FILE" ] || trusted=--ca-cert=$S3_CA_FILE
-# What rclone, or another, said last.
-words() { grep -v '^$' "$1" | tail -n 1 | sed 's/^[0-9TZ:/. +-]*//; s/^[[:space:]]*//'; }
-
 reach_store() {
-  if [ -e /encryption/password ]; then
-    RCLONE_CONFIG_BACKUP_PASSWORD=$(rclone --config '' obscure - < /encryption/password) || fail "the encryption password can't be used"
-    export RCLONE_CONFIG_BACKUP_PASSWORD
-  fi
+  unlock_store || fail "the encryption password can't be used"
   store lsf --max-depth 1 backup: > /dev/null || fail "can't list the bucket $S3_BUCKET at $S3_ENDPOINT: $(words /tmp/store.log)"
 }
 
@@ -75,8 +65,6 @@ find_backup() {
   [ -n "$backup" ] || fail "there is no backup $1 in the bucket $S3_BUCKET; what there is: $(ids manifest | tail -n 5 | tr '\n' ' ')"
   store cat "backup:$backup.manifest.json" > /tmp/manifest.json || fail "can't read the manifest of $backup: $(words /tmp/store.log)"
 }
-# field NAME: a value of the manifest, which stands on a line of its own.
-field() { sed -n 's/^ *"'"$1"'": "\{0,1\}\([^",]*\)"\{0,1\},\{0,1\}$/\1/p' /tmp/manifest.json | head -n 1; }
 
 # fetch COMMAND ARGUMENT...: give the archive of `backup` to a command, and check that it is what was stored.
 fetch() {

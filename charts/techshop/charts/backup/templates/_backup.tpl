@@ -42,16 +42,11 @@ template:
             mountPath: /tools
           - name: tmp
             mountPath: /tmp
-          - name: s3
-            mountPath: /s3
           {{- if .volume }}
           - name: data
             mountPath: /data
           {{- end }}
-          {{- if $values.encryption.existingSecret }}
-          - name: encryption
-            mountPath: /encryption
-          {{- end }}
+          {{- include "backup.storeMounts" $ctx | nindent 10 }}
           {{- if $values.global.tls.enabled }}
           - name: tls
             mountPath: /tls
@@ -77,20 +72,11 @@ template:
       - name: tmp
         emptyDir:
           sizeLimit: 64Mi
-      {{- include "common.s3Volume" $ctx | nindent 6 }}
       {{- with .volume }}
       - name: data
         {{- . | nindent 8 }}
       {{- end }}
-      {{- with $values.encryption.existingSecret }}
-      - name: encryption
-        secret:
-          secretName: {{ . | quote }}
-          defaultMode: 0440
-          items:
-            - key: password
-              path: password
-      {{- end }}
+      {{- include "backup.storeVolumes" $ctx | nindent 6 }}
       {{- if $values.global.tls.enabled }}
       - name: tls
         secret:
@@ -102,8 +88,39 @@ template:
       {{- end }}
 {{- end -}}
 
-{{/* Variables of every job: the bucket, as rclone wants to hear of it, and MongoDB. */}}
+{{/* What the scripts read of the bucket beside the variables, and where: its certificates, the encryption's password. */}}
+{{- define "backup.storeMounts" -}}
+- name: s3
+  mountPath: /s3
+{{- if .Values.encryption.existingSecret }}
+- name: encryption
+  mountPath: /encryption
+{{- end }}
+{{- end -}}
+
+{{- define "backup.storeVolumes" -}}
+{{ include "common.s3Volume" . }}
+{{- with .Values.encryption.existingSecret }}
+- name: encryption
+  secret:
+    secretName: {{ . | quote }}
+    defaultMode: 0440
+    items:
+      - key: password
+        path: password
+{{- end }}
+{{- end -}}
+
+{{/* Variables of every job: the bucket and MongoDB. */}}
 {{- define "backup.env" -}}
+{{ include "backup.storeEnv" . }}
+- name: MONGODB
+  value: {{ include "common.dns" (dict "ctx" . "service" (printf "%s-mongodb" (include "common.base" .))) | quote }}
+{{ include "common.tlsEnv" . }}
+{{- end -}}
+
+{{/* The bucket, as rclone wants to hear of it. */}}
+{{- define "backup.storeEnv" -}}
 {{ include "common.s3Env" (dict "ctx" . "bucket" "backups") }}
 - name: RCLONE_CONFIG_S3_TYPE
   value: s3
@@ -127,15 +144,16 @@ template:
 {{- end }}
 - name: RCLONE_CONFIG_BACKUP_REMOTE
   value: s3:$(S3_BUCKET)
-- name: MONGODB
-  value: {{ include "common.dns" (dict "ctx" . "service" (printf "%s-mongodb" (include "common.base" .))) | quote }}
-{{ include "common.tlsEnv" . }}
 {{- end -}}
 
-{{/* What it can ask of a quota: a backup, a verification and a restore at the same time. */}}
+{{/* What it can ask of a quota: a backup, a verification and a restore at the same time, and the metrics. */}}
 {{- define "backup.demand" -}}
 {{- $demand := dict -}}
-{{- range list .Values.resources .Values.resources .Values.verification.resources -}}
+{{- $pods := list .Values.resources .Values.resources .Values.verification.resources -}}
+{{- if .Values.metrics.enabled -}}
+{{- $pods = append $pods .Values.metrics.resources -}}
+{{- end -}}
+{{- range $pods -}}
 {{- range $resource, $amount := include "common.demand" (dict "pods" 1 "containers" (list .)) | fromYaml -}}
 {{- $_ := set $demand $resource (addf (get $demand $resource | default 0.0) $amount | printf "%.0f") -}}
 {{- end -}}

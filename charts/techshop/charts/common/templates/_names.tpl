@@ -8,16 +8,16 @@
 {{- $base -}}
 {{- end -}}
 
-{{/* The name of a part's objects: BASE-PART. */}}
+{{/* The name of a part's objects: BASE-PART; "component" in the context stands for a second kind of pods that a part has. */}}
 {{- define "common.fullname" -}}
-{{- printf "%s-%s" (include "common.base" .) .Chart.Name -}}
+{{- printf "%s-%s" (include "common.base" .) (.component | default .Chart.Name) -}}
 {{- end -}}
 
-{{/* What selects the pods of a part; never changes. */}}
+{{/* What selects the pods of a part, or of its "component"; never changes. */}}
 {{- define "common.selectorLabels" -}}
 app.kubernetes.io/name: techshop
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
-app.kubernetes.io/component: {{ .Chart.Name }}
+app.kubernetes.io/component: {{ .component | default .Chart.Name }}
 {{- end -}}
 
 {{/* The labels of an object that is not a pod. */}}

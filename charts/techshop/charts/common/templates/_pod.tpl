@@ -13,9 +13,9 @@ labels:
   {{- include "common.strings" (merge (include "common.selectorLabels" .ctx | fromYaml) (.ctx.Values.podLabels | default dict)) | nindent 2 }}
 {{- end -}}
 
-{{/* What every pod has in common, restricted Pod Security included: dict "ctx" $ "user" UID. */}}
+{{/* What every pod has in common, restricted Pod Security included: dict "ctx" $ "user" UID and, where it is not the part's, "account" NAME. */}}
 {{- define "common.podSpec" -}}
-serviceAccountName: {{ include "common.fullname" .ctx }}
+serviceAccountName: {{ .account | default (include "common.fullname" .ctx) }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .ctx.Values.global.imagePullSecrets }}
