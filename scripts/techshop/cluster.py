@@ -69,8 +69,10 @@ def create(workers: int | None = None, default: int = 0, recreate: bool = False)
         record = _revive()
         if record:
             _compare(record, workers)
-            return
-        _make(default if workers is None else workers)
+        else:
+            _make(default if workers is None else workers)
+        # Kubelets measure volumes that are local ones, and not those that are folders of the node.
+        kubectl("annotate", "storageclass", "standard", "defaultVolumeType=local", "--overwrite")
 
 
 def delete() -> None:
