@@ -76,13 +76,10 @@ def small_volume(namespace: str, pod: str, room: int = 512) -> Iterator[Path]:
     node = node_of(namespace, pod)
 
     def while_stopped(script: str) -> None:
-        # Its volume keeps the pod on this node, where it can't start now.
-        helm.kubectl("cordon", node)
-        try:
+        # Its volume keeps the pod on this node.
+        with cordoned(node):
             helm.kubectl("delete", "pod", pod, "--namespace", namespace, "--wait")
             shell.run("docker", "exec", node, "sh", "-euc", script, "sh", folder, str(room))
-        finally:
-            helm.kubectl("uncordon", node)
 
     while_stopped("""
         size=$(($(du -sm "$1" | cut -f1) + $2))
@@ -123,6 +120,16 @@ def node_down(node: str) -> Iterator[None]:
     finally:
         shell.run("docker", "start", node)
         helm.kubectl("wait", f"node/{node}", "--for=condition=Ready", "--timeout=180s", timeout=200)
+
+
+@contextmanager
+def cordoned(node: str) -> Iterator[None]:
+    """Let no pod start on a node meanwhile."""
+    helm.kubectl("cordon", node)
+    try:
+        yield
+    finally:
+        helm.kubectl("uncordon", node)
 
 
 @contextmanager

@@ -98,6 +98,11 @@ def _delete_releases() -> None:
         helm.delete_namespaces(*left)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules that use the same release after each other."""
+    items.sort(key=lambda item: "prod" in getattr(item, "fixturenames", ()))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Collect events, logs and manifests of what a failed test left."""
