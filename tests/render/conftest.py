@@ -1,12 +1,18 @@
 """Rendering for the tests: in this process, or with a Helm of choice; kept for the whole run."""
 
 import json
+import os
+import pickle
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+
+# Helm's library and commands collect garbage all the time, for a third of a render's cost; read when they start.
+os.environ.setdefault("GOGC", "800")
 
 import helm_python
 import pytest
@@ -87,13 +93,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="store what is rendered now in tests/golden")
 
 
-@cache
 def run_helm(arguments: tuple[str, ...], helm: str) -> str:
-    """Run a Helm and return what it prints."""
-    done = subprocess.run([str(paths.BIN / helm), *arguments], capture_output=True, text=True, check=False)
+    """Run a Helm, once, and return what it prints."""
+    done = _finished(arguments, helm)
     if done.returncode:
         raise Refused(done.stderr)
     return done.stdout
+
+
+@cache
+def _finished(arguments: tuple[str, ...], helm: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(paths.BIN / helm), *arguments], capture_output=True, text=True, check=False)
 
 
 def template(
@@ -133,7 +143,7 @@ def template(
     return run_helm((*arguments, *_given(files, values)), helm or "helm")
 
 
-@cache
+@lru_cache(maxsize=256)
 def in_process(chart: Path, values: str, release: str, namespace: str) -> str:
     """Render with Helm's library; the values are JSON."""
     try:
@@ -184,14 +194,25 @@ class _Loader(yaml.CSafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Object:
         names = [key.value for key, _ in node.value]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice} stand twice", node.start_mark)
+        if len(set(names)) < len(names):
+            raise yaml.constructor.ConstructorError(None, None, f"a key of {names} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
+#: What parts the documents of a stream, with the line that Helm's command writes under it.
+_BETWEEN = re.compile(r"^---(?:\n# Source: .*)?$", re.MULTILINE)
+
+
 def load(text: str) -> list[Object]:
-    """Read manifests."""
-    return [item for item in yaml.load_all(text, Loader=_Loader) if item]
+    """Read manifests: objects that are nobody else's."""
+    found = (pickle.loads(_document(part)) for part in _BETWEEN.split(text))
+    return [item for item in found if item]
+
+
+@lru_cache(maxsize=8192)
+def _document(text: str) -> bytes:
+    """Read one document, once: most renders differ from others in a few of them only."""
+    return pickle.dumps(yaml.load(text, Loader=_Loader), pickle.HIGHEST_PROTOCOL)
 
 
 def defaults() -> dict[str, Any]:
