@@ -30,7 +30,7 @@ def schemas() -> dict[tuple[str, str], Schema]:
     found: dict[tuple[str, str], Schema] = {}
     for pin in tomllib.loads(_PINS.read_text())["crds"].values():
         for file in _files(pin):
-            for document in yaml.safe_load_all(file.read_text()):
+            for document in yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader):
                 found |= dict(_versions(document))
     return found
 
