@@ -211,7 +211,7 @@ _TOOLS: dict[str, list[str]] = {
     "cluster": ["helm", "kubectl", "kind"],
 }
 #: Many tests for every processor; a few files whose tests mostly wait.
-_PYTEST = {"render": ["-n", "auto"], "scripts": ["-n", "4", "--dist", "loadfile"]}
+_PYTEST = {"render": ["-n", "auto", "--dist", "worksteal"], "scripts": ["-n", "4", "--dist", "loadfile"]}
 
 #: The layers in the order in which they run: the fast ones first.
 LAYERS: dict[str, Callable[[str, Sequence[str]], Result]] = {
