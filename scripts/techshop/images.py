@@ -21,6 +21,7 @@ _KEYS = {
     "rclone": "backup.image",
     "mongodb-exporter": "mongodb.exporter.image",
     "redis-exporter": "redis.exporter.image",
+    "jaeger": "tracing.image",
 }
 #: What says which version is inside a stand-in; Debian's packages move on, and a tag must not lie.
 _VERSION = {

@@ -163,6 +163,7 @@ RECIPES = {
         Recipe("rclone", "base", _rclone, "PyPI, Debian"),
         Recipe("mongodb-exporter", "", _go, "its Go module"),
         Recipe("redis-exporter", "", _go, "its Go module"),
+        Recipe("jaeger", "", _go, "its Go module"),
         Recipe("app", "nodejs", _app, "images/app, npm", STOREFRONT),
     )
 }

@@ -33,6 +33,10 @@ class Shop:
         self._call("POST", "/api/register", self._account)
         self.login()
 
+    def say(self, **headers: str) -> None:
+        """Send these headers with every request from now on."""
+        self._http.headers.update(headers)
+
     def login(self) -> None:
         """Log in, for the first time or again."""
         self._http.headers["Authorization"] = f"Bearer {self._call('POST', '/api/login', self._account)['token']}"

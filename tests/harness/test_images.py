@@ -153,6 +153,7 @@ def test_parents_are_built_once_and_the_second_time_nothing_is(
         "rclone",
         "mongodb-exporter",
         "redis-exporter",
+        "jaeger",
     ]
     assert all("none" in call[call.index("--network") + 1] for call in docker.said("build"))
     assert {"techshop/app:0.1.0", "techshop-airgap/mongo:6.0.5", "techshop-airgap/redis:7.0.15"} <= docker.images.keys()

@@ -11,7 +11,7 @@ from techshop.errors import Failure
 
 #: Everything that a chart is made of; templates/tests is what `helm test` runs.
 _KNOWN = re.compile(
-    r"techshop/(charts/(app|backup|common|mongodb|objectstorage|redis)/)?"
+    r"techshop/(charts/(app|backup|common|mongodb|objectstorage|redis|tracing)/)?"
     r"(Chart\.yaml|values\.yaml|templates/(tests/)?[\w.-]+\.(yaml|tpl)|files/[\w.-]+)"
     r"|techshop/(\.helmignore|README\.md|values\.schema\.json|templates/NOTES\.txt)"
 )

@@ -81,6 +81,13 @@ SETUPS = [
         objectstorage__external={"enabled": True, "endpoint": "https://s3.example.com"},
         global__secrets__existing__objectstorage="s3-login",
     ),
+    _setup(
+        "traces-in-elasticsearch",
+        tracing__store="elasticsearch",
+        tracing__elasticsearch={"url": "https://es.example.com:9200", "caBundle": "-----BEGIN CERTIFICATE-----\n"},
+        global__secrets__existing__tracing="traces-login",
+    ),
+    _setup("traces-outside", tracing__external={"enabled": True, "endpoint": "https://otel.example.com"}),
 ]
 
 

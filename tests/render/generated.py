@@ -22,6 +22,8 @@ FREE = {
     "clients": [[{"namespaceSelector": {}}], [{"ipBlock": {"cidr": "fd00::/8"}}]],
     "scrapers": [[{"namespaceSelector": {"matchLabels": {"team": "metrics"}}}]],
     "uploaders": [[{"podSelector": {"matchLabels": {"job": "upload"}}}]],
+    "tracers": [[{"podSelector": {"matchLabels": {"job": "edge"}}}]],
+    "viewers": [[{"ipBlock": {"cidr": "10.0.0.0/8"}}]],
     "extraEnv": [[{"name": "A", "value": "0123"}], [{"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]],
     "extraVolumes": [[], [{"name": "more", "emptyDir": {}}]],
     "extraVolumeMounts": [[]],
@@ -34,7 +36,15 @@ _TEXTS = [
 ]
 # fmt: on
 #: Passed through from Helm, not set by anyone.
-_INNER = {"common", "app.global", "mongodb.global", "redis.global", "objectstorage.global", "backup.global"}
+_INNER = {
+    "common",
+    "app.global",
+    "mongodb.global",
+    "redis.global",
+    "objectstorage.global",
+    "backup.global",
+    "tracing.global",
+}
 #: What people write where something else belongs.
 _ODD = [-1, 0, 1.5, 10**12, True, "", "x y", "1e6", "0123", "yes", "ünïcode", [], [1], {}, {"a": 1}, "a" * 300]
 

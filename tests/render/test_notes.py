@@ -38,7 +38,7 @@ FINE = [
     {"app.redis.url": "rediss://cache", "global.secrets.existing.redis": "login"},
     {"app.enabled": False, "app.replicaCount": 1},
     {"redis.cluster.enabled": False, "redis.enabled": False, "app.enabled": False},
-    {f"{part}.enabled": False for part in ("app", "mongodb", "objectstorage", "backup")},
+    {f"{part}.enabled": False for part in ("app", "mongodb", "objectstorage", "backup", "tracing")},
 ]
 
 
@@ -88,6 +88,8 @@ def test_it_says_where_s3_answers(values: dict, address: str) -> None:
 
 
 def test_parts_that_are_off_are_not_spoken_of() -> None:
-    text = notes(values={f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "backup")})
-    for word in ("storefront", "MongoDB", "Redis", "S3", "Passwords", "helm test", "pvc"):
+    text = notes(
+        values={f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "backup", "tracing")}
+    )
+    for word in ("storefront", "MongoDB", "Redis", "S3", "Traces", "Passwords", "helm test", "pvc"):
         assert word not in text

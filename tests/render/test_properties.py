@@ -35,7 +35,8 @@ def test_same_values_give_same_bytes(environment: str) -> None:
 
 
 def test_nothing_enabled_renders_nothing() -> None:
-    off = {f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "backup", "networkPolicy")}
+    parts = ("app", "mongodb", "redis", "objectstorage", "backup", "tracing", "networkPolicy")
+    off = {f"{part}.enabled": False for part in parts}
     assert objects(values=off) == []
 
 

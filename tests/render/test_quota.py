@@ -61,6 +61,8 @@ VARIANTS = [
         "objectstorage.resources.limits.cpu": None,
         "global.secrets.existing.objectstorage": "login",
     },
+    {"tracing.external": {"enabled": True, "endpoint": "http://otel:4318"}},
+    {"tracing.store": "elasticsearch", "tracing.elasticsearch.url": "http://es:9200"},
     {"app.resources.requests.memory": 134217728, "app.resources.limits.memory": "1G"},
 ]
 
@@ -82,7 +84,7 @@ def test_there_is_none_unless_asked_for(environment: str) -> None:
 
 
 def test_nothing_enabled_needs_nothing() -> None:
-    off = {f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "backup")}
+    off = {f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "backup", "tracing")}
     assert not [item for item in objects(values=ON | off) if item["kind"] == "ResourceQuota"]
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import CHART, Object, by_name, containers, load, objects, one, pod_template, pods, run_helm
 
-PARTS = ["app", "mongodb", "redis", "objectstorage"]
+PARTS = ["app", "mongodb", "redis", "objectstorage", "tracing"]
 #: Texts that YAML 1.1 reads as something else unless they are quoted.
 LOOKALIKES = ["", "1.10", "0123", "1e6", "yes", "on", "null", "~", "0x1F", "1_000", "12:30", "2026-01-01", "true"]
 

@@ -7,7 +7,7 @@ import fakeapi
 import pytest
 from conftest import Object, objects, one
 
-SIZES = {"mongodb": "8Gi", "redis": "2Gi", "objectstorage": "10Gi"}
+SIZES = {"mongodb": "8Gi", "redis": "2Gi", "objectstorage": "10Gi", "tracing": "5Gi"}
 
 
 @pytest.fixture

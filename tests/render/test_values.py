@@ -26,13 +26,13 @@ def test_an_unknown_key_is_an_error_that_names_it_and_its_place(refused, typo: s
     assert f"at '{place}': additional properties '{key}' not allowed" in refused(values={typo: {}}, helm=helm)
 
 
-@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage"])
+@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage", "tracing"])
 @pytest.mark.parametrize("image", [{"tag": 1.1}, {"tag": "latest"}, {"digest": "sha256:12"}, {"repository": "A B"}])
 def test_an_image_that_can_not_be_is_refused(refused, part: str, image: dict) -> None:
     assert f"/{part}/image/" in refused(values={f"{part}.image": image})
 
 
-@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage"])
+@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage", "tracing"])
 def test_a_digest_wins_over_the_tag(part: str) -> None:
     digest = "sha256:" + "a" * 64
     item = one(
@@ -86,7 +86,7 @@ def test_the_schema_describes_every_value_and_only_values_that_exist() -> None:
     compare(schema, defaults(), "")
 
 
-@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage"])
+@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage", "tracing"])
 @pytest.mark.parametrize("missing", [{"requests": None}, {"limits": None}, {"limits": {"memory": None}}])
 def test_a_container_without_requests_or_a_memory_limit_is_refused(refused, part: str, missing: dict | None) -> None:
     message = refused(values={f"{part}.resources": missing, "resourceQuota.enabled": True})

@@ -108,6 +108,7 @@ def test_what_it_names_is_there(workload: Workload) -> None:
         "shop-s3",
         "s3-login",
         "backup-password",
+        "traces-login",
     }  # of the setups
     issued = {item["spec"]["secretName"] for item in workload.beside if item["kind"] == "Certificate"}
     spec = workload.pod["spec"]
@@ -184,7 +185,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage"])
+@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage", "tracing"])
 def test_every_workload_takes_the_same_settings(part: str) -> None:
     rendered = objects(values={f"{part}.{key}": value for key, value in SETTINGS.items()})
     pod = one(rendered, "Deployment" if part == "app" else "StatefulSet", f"-{part}")["spec"]["template"]
@@ -203,7 +204,14 @@ def test_every_workload_takes_the_same_settings(part: str) -> None:
 
 @pytest.mark.parametrize(
     ("part", "ours"),
-    [("app", "MONGODB_URI"), ("mongodb", "MEMORY_LIMIT_MIB"), ("redis", "POD_IP"), ("objectstorage", "VOLUME_MIB")],
+    [
+        ("app", "MONGODB_URI"),
+        ("app", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("mongodb", "MEMORY_LIMIT_MIB"),
+        ("redis", "POD_IP"),
+        ("objectstorage", "VOLUME_MIB"),
+        ("tracing", "GOMEMLIMIT"),
+    ],
 )
 def test_a_variable_of_ours_can_not_be_overridden_silently(refused, part: str, ours: str) -> None:
     message = refused(values={f"{part}.extraEnv": [{"name": ours, "value": "x"}]})

@@ -10,6 +10,8 @@ const wholeNumber = (name: string, min: number, max: number, fallback: number) =
   return z.coerce.number({ error }).int({ error }).min(min, { error }).max(max, { error }).default(fallback);
 };
 
+const RATIO = 'OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1.';
+
 const environment = z
   .object({
     PORT: wholeNumber('PORT', 1, 65535, 3000),
@@ -64,6 +66,7 @@ const environment = z
         error: 'OTEL_EXPORTER_OTLP_ENDPOINT must be an http or https address, like http://jaeger:4318.',
       })
       .optional(),
+    OTEL_TRACES_SAMPLER_ARG: z.coerce.number({ error: RATIO }).min(0, RATIO).max(1, RATIO).default(1),
   })
   .refine((env) => !env.MONGODB_USERNAME === !env.MONGODB_PASSWORD, {
     error: 'MONGODB_USERNAME and MONGODB_PASSWORD must be set together.',
@@ -125,6 +128,7 @@ export function loadConfig(env: NodeJS.ProcessEnv) {
     jwtSecret: v.JWT_SECRET,
     drainSeconds: v.DRAIN_SECONDS,
     otlpEndpoint: v.OTEL_EXPORTER_OTLP_ENDPOINT,
+    traceRatio: v.OTEL_TRACES_SAMPLER_ARG,
   };
 }
 

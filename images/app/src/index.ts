@@ -17,7 +17,9 @@ import { Users } from './users.ts';
 
 async function main(config: Config, log: Log): Promise<void> {
   // Loaded only when asked for: it costs a third of the start and of the memory.
-  const tracing = config.otlpEndpoint ? (await import('./tracing.ts')).startTracing() : undefined;
+  const tracing = config.otlpEndpoint
+    ? (await import('./tracing.ts')).startTracing(log, config.traceRatio)
+    : undefined;
   const mongo = new Mongo(config, log, SEED);
   const redis = new RedisConnection(config, log);
   const s3 = config.s3 && new S3(config.s3, log);

@@ -12,14 +12,16 @@ import type { Log } from './log.ts';
 type Method = 'GET' | 'HEAD' | 'PUT';
 type Content = { body: Buffer; headers: Record<string, string> };
 
-// What tracing listens to.
-const channel = tracingChannel<{ command: string }>('techshop:s3');
+/** What tracing hears of a request; the template is the path of every object. */
+export type S3Request = { method: Method; url: URL; bucket: string; template: string };
+const channel = tracingChannel<S3Request>('techshop:s3');
 
 export const sha256 = (content: string | Buffer) => createHash('sha256').update(content).digest('hex');
 
 /** A bucket. Bodies are streams: no object is ever in memory as a whole. */
 export class S3 {
   readonly health: Dependency;
+  private readonly bucket: string;
   private readonly base: URL;
   private readonly keys: { accessKeyId: string; secretAccessKey: string; region: string; service: 's3' };
   private readonly agent: http.Agent;
@@ -28,6 +30,7 @@ export class S3 {
   constructor(config: NonNullable<Config['s3']>, log: Log, silenceMs = 10_000) {
     this.silenceMs = silenceMs;
     const { endpoint, bucket, pathStyle, region, accessKey, secretKey, ca } = config;
+    this.bucket = bucket;
     const folder = endpoint.replace(/\/?$/, '/');
     this.base = new URL(pathStyle ? `${folder}${bucket}/` : folder.replace('://', `://${bucket}.`));
     this.keys = { accessKeyId: accessKey, secretAccessKey: secretKey, region, service: 's3' };
@@ -58,23 +61,25 @@ export class S3 {
   }
 
   private async probe(): Promise<void> {
-    (await this.ask('HEAD', '')).resume();
+    (await this.ask('HEAD', this.base)).resume();
   }
 
   private async run(method: Method, key: string, content?: Content): Promise<IncomingMessage> {
     this.health.assertUsable();
+    const url = new URL(key, this.base);
+    const told = { method, url, bucket: this.bucket, template: `${this.base.pathname}{key}` };
     try {
-      return await channel.tracePromise(() => this.ask(method, key, content), { command: method });
+      return await channel.tracePromise(() => this.ask(method, url, content), told);
     } catch (error) {
       throw new Unavailable('S3', error);
     }
   }
 
-  private async ask(method: Method, key: string, content?: Content): Promise<IncomingMessage> {
+  private async ask(method: Method, target: URL, content?: Content): Promise<IncomingMessage> {
     const { url, headers } = await new AwsV4Signer({
       ...this.keys,
       method,
-      url: new URL(key, this.base).href,
+      url: target.href,
       headers: { ...content?.headers, 'x-amz-content-sha256': sha256(content?.body ?? '') },
     }).sign();
     const answer = await this.send(url, method, Object.fromEntries(headers), content?.body);

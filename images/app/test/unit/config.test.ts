@@ -29,6 +29,12 @@ test('the defaults are those of docs/architecture.md', () => {
   });
 });
 
+test('all requests are traced unless a part of them is asked for', () => {
+  assert.equal(loadConfig(good).traceRatio, 1);
+  assert.equal(loadConfig({ ...good, OTEL_TRACES_SAMPLER_ARG: '0.25' }).traceRatio, 0.25);
+  assert.equal(loadConfig({ ...good, OTEL_TRACES_SAMPLER_ARG: '0' }).traceRatio, 0);
+});
+
 test('an empty variable is one that is not set', () => {
   const config = loadConfig({ ...good, PORT: '', REDIS_PASSWORD: '', OTEL_EXPORTER_OTLP_ENDPOINT: '' });
   assert.equal(config.port, 3000);
@@ -125,6 +131,8 @@ const bad: [string, Record<string, string>, RegExp][] = [
     { OTEL_EXPORTER_OTLP_ENDPOINT: 'jaeger:4318' },
     /must be an http or https/,
   ],
+  ['a part of the traces above all', { OTEL_TRACES_SAMPLER_ARG: '1.5' }, /must be a number from 0 to 1\.$/],
+  ['a part of the traces in words', { OTEL_TRACES_SAMPLER_ARG: 'half' }, /must be a number from 0 to 1\.$/],
 ];
 for (const [what, change, message] of bad)
   test(`refuses ${what}`, () => {

@@ -34,6 +34,18 @@ storefront itself refuses a bucket without keys.
 {{- end }}
 {{- end -}}
 
+{{/* Where traces go and how many. A part can't see whether another is on: without the variables the storefront traces nothing. */}}
+{{- define "app.tracingEnv" -}}
+{{- range $name, $key := dict "OTEL_EXPORTER_OTLP_ENDPOINT" "endpoint" "OTEL_TRACES_SAMPLER_ARG" "sampling-ratio" }}
+- name: {{ $name }}
+  valueFrom:
+    configMapKeyRef:
+      name: {{ include "common.base" $ }}-tracing
+      key: {{ $key }}
+      optional: true
+{{- end }}
+{{- end -}}
+
 {{/* The container's own variables. */}}
 {{- define "app.env" -}}
 - name: PORT
@@ -58,6 +70,7 @@ storefront itself refuses a bucket without keys.
 {{ include "common.secretEnv" (dict "ctx" . "name" "REDIS_PASSWORD" "part" "redis" "key" "app-password") }}
 {{ include "common.secretEnv" (dict "ctx" . "name" "JWT_SECRET" "part" "app" "key" "jwt-secret") }}
 {{ include "app.s3Env" . | trim }}
+{{ include "app.tracingEnv" . | trim }}
 {{ include "common.secretEnv" (dict "ctx" . "name" "UPLOAD_TOKEN" "part" "app" "key" "upload-token" "optional" true) }}
 {{- end -}}
 
