@@ -28,6 +28,7 @@ def test_it_can_use_stores_outside_the_release() -> None:
         "redis.enabled": False,
         "objectstorage.enabled": False,
         "backup.enabled": False,
+        "tracing.enabled": False,
         "app.mongodb.uri": "mongodb+srv://db.example.com/shop",
         "app.redis.url": "rediss://cache.example.com:6380",
         "global.secrets.existing": {"mongodb": "db-login", "redis": "cache-login"},

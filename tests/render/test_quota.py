@@ -91,15 +91,15 @@ def test_nothing_enabled_needs_nothing() -> None:
 @pytest.mark.parametrize(
     ("resource", "small", "least"),
     [
-        ("pods", 25, "26"),
-        ("requests.cpu", "6739m", "6740m"),
-        ("cpu", 6, "6740m"),
-        ("requests.memory", "9503Mi", "9504Mi"),
-        ("memory", "7G", "9504Mi"),
-        ("limits.cpu", 20, "20700m"),
-        ("limits.memory", "16Gi", "20800Mi"),
-        ("persistentvolumeclaims", 9, "10"),
-        ("requests.storage", "139Gi", "143360Mi"),
+        ("pods", 26, "27"),
+        ("requests.cpu", "6789m", "6790m"),
+        ("cpu", 6, "6790m"),
+        ("requests.memory", "9759Mi", "9760Mi"),
+        ("memory", "7G", "9760Mi"),
+        ("limits.cpu", 20, "21700m"),
+        ("limits.memory", "16Gi", "21312Mi"),
+        ("persistentvolumeclaims", 10, "11"),
+        ("requests.storage", "149Gi", "153600Mi"),
     ],
 )
 def test_less_than_that_is_refused_with_both_amounts(refused, resource, small, least) -> None:
