@@ -273,6 +273,7 @@ def _copy_module(recipe: Recipe, work: Path, env: Mapping[str, str]) -> None:
             raise Failure(f"{recipe.name} {recipe.version}: {edit.file} holds the text to change {found}")
         (work / edit.file).write_text(text.replace(edit.old, edit.new))
     for target, source in recipe.adds:
+        _made((work / target).parent)
         shutil.copy(source, work / target)
 
 

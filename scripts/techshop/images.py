@@ -22,6 +22,10 @@ _KEYS = {
     "mongodb-exporter": "mongodb.exporter.image",
     "redis-exporter": "redis.exporter.image",
     "jaeger": "tracing.image",
+    "prometheus": "monitoring.prometheus.image",
+    "alertmanager": "monitoring.alertmanager.image",
+    "kube-state-metrics": "monitoring.kubeStateMetrics.image",
+    "node-exporter": "monitoring.nodeExporter.image",
 }
 #: What says which version is inside a stand-in; Debian's packages move on, and a tag must not lie.
 _VERSION = {
@@ -143,19 +147,20 @@ def references(airgapped: bool) -> dict[str, str]:
         name = part.parent.name
         values[name] = merged(_read(part), values.get(name, {}))
     found: dict[str, str] = {}
-    _find(merged(values, _read(_AIRGAP)) if airgapped else values, "", found)
+    for name, part in (merged(values, _read(_AIRGAP)) if airgapped else values).items():
+        # What a part may switch on later is asked for now.
+        if isinstance(part, dict) and part.get("enabled") is not False:
+            _find(part, name, found)
     return found
 
 
 def _find(values: Mapping[str, Any], place: str, found: dict[str, str]) -> None:
-    if values.get("enabled") is False:
-        return
     if isinstance(values.get("repository"), str) and "tag" in values:
         name = "/".join(filter(None, (values.get("registry"), values["repository"])))
         found[place] = f"{name}@{values['digest']}" if values.get("digest") else f"{name}:{values['tag']}"
     for key, value in values.items():
         if isinstance(value, dict):
-            _find(value, f"{place}.{key}".lstrip("."), found)
+            _find(value, f"{place}.{key}", found)
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -164,6 +164,10 @@ RECIPES = {
         Recipe("mongodb-exporter", "", _go, "its Go module"),
         Recipe("redis-exporter", "", _go, "its Go module"),
         Recipe("jaeger", "", _go, "its Go module"),
+        Recipe("prometheus", "base", _go, "its Go module"),
+        Recipe("alertmanager", "base", _go, "its Go module"),
+        Recipe("kube-state-metrics", "", _go, "its Go module"),
+        Recipe("node-exporter", "", _go, "its Go module"),
         Recipe("app", "nodejs", _app, "images/app, npm", STOREFRONT),
     )
 }

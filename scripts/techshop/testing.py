@@ -206,7 +206,7 @@ _TOOLS: dict[str, list[str]] = {
     "scripts": [],
     "render": ["helm", "helm3"],
     "publish": ["helm", "helm3", "registry"],
-    "rules": ["helm", "promtool"],
+    "rules": ["amtool", "helm", "promtool"],
     "tools": [],
     "cluster": ["helm", "kubectl", "kind"],
 }

@@ -11,8 +11,8 @@ from techshop.errors import Failure
 
 #: Everything that a chart is made of; templates/tests is what `helm test` runs.
 _KNOWN = re.compile(
-    r"techshop/(charts/(app|backup|common|mongodb|objectstorage|redis|tracing)/)?"
-    r"(Chart\.yaml|values\.yaml|templates/(tests/)?[\w.-]+\.(yaml|tpl)|files/[\w.-]+)"
+    r"techshop/(charts/(app|backup|common|mongodb|monitoring|objectstorage|redis|tracing)/)?"
+    r"(Chart\.yaml|values\.yaml|templates/([\w-]+/)?[\w.-]+\.(yaml|tpl)|files/([\w-]+/)?[\w.-]+)"
     r"|techshop/(\.helmignore|README\.md|values\.schema\.json|templates/NOTES\.txt)"
 )
 

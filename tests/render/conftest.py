@@ -30,6 +30,25 @@ EXAMPLES = sorted((paths.ROOT / "docs/examples").glob("*.yaml"))
 FILES = [*sorted(VALUES.glob("*.yaml")), *EXAMPLES]
 
 PARTS = sorted(path.parent.name for path in CHART.glob("charts/*/values.yaml"))
+#: Kinds of objects that belong to no namespace.
+CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding"}
+#: What turns every part off.
+OFF = {f"{part}.enabled": False for part in PARTS}
+#: Everything that serves, by its component: where its values stand, and the kind of object that makes its pods.
+SERVERS = {
+    "app": ("app", "Deployment"),
+    "mongodb": ("mongodb", "StatefulSet"),
+    "redis": ("redis", "StatefulSet"),
+    "objectstorage": ("objectstorage", "StatefulSet"),
+    "tracing": ("tracing", "StatefulSet"),
+    "prometheus": ("monitoring.prometheus", "StatefulSet"),
+    "alertmanager": ("monitoring.alertmanager", "StatefulSet"),
+    "kube-state-metrics": ("monitoring.kubeStateMetrics", "Deployment"),
+    "node-exporter": ("monitoring.nodeExporter", "DaemonSet"),
+    "grafana": ("monitoring.grafana", "Deployment"),
+}
+#: What turns on of them that is off by default.
+ALL = {"monitoring.nodeExporter.enabled": True}
 
 Object = dict[str, Any]
 
@@ -75,6 +94,8 @@ SETUPS = [
     _setup("no-policies", networkPolicy__enabled=False, backup__metrics__enabled=False),
     _setup("stores-only", app__enabled=False),
     _setup("no-objectstorage", objectstorage__enabled=False, backup__enabled=False),
+    _setup("node-exporter", monitoring__nodeExporter__enabled=True, monitoring__prometheus__nodeMetrics=False),
+    _setup("operator", "prod", monitoring__operator={"enabled": True, "labels": {"release": "kps"}}),
     _setup("encrypted-backups", backup__encryption__existingSecret="backup-password"),
     _setup(
         "s3-outside",

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import jsonschema_rs
-from conftest import CHART
+from conftest import CHART, PARTS
 from hypothesis import strategies as st
 
 Values = dict[str, Any]
@@ -27,6 +27,9 @@ FREE = {
     "extraEnv": [[{"name": "A", "value": "0123"}], [{"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]],
     "extraVolumes": [[], [{"name": "more", "emptyDir": {}}]],
     "extraVolumeMounts": [[]],
+    "receivers": [[], [{"name": "a", "webhook_configs": [{"url": "http://a.example.com"}]}, {"name": "b"}]],
+    "routes": [[], [{"receiver": "b", "matchers": ['team="b"']}]],
+    "inhibitRules": [[], [{"source_matchers": ["a=b"], "target_matchers": ["b=c"]}]],
 }
 #: Texts that YAML takes for something else, and others that are odd.
 # fmt: off
@@ -36,15 +39,7 @@ _TEXTS = [
 ]
 # fmt: on
 #: Passed through from Helm, not set by anyone.
-_INNER = {
-    "common",
-    "app.global",
-    "mongodb.global",
-    "redis.global",
-    "objectstorage.global",
-    "backup.global",
-    "tracing.global",
-}
+_INNER = {"common", *(f"{part}.global" for part in PARTS)}
 #: What people write where something else belongs.
 _ODD = [-1, 0, 1.5, 10**12, True, "", "x y", "1e6", "0123", "yes", "ünïcode", [], [1], {}, {"a": 1}, "a" * 300]
 

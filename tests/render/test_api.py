@@ -25,6 +25,7 @@ def test_no_field_is_null(rendered: list[Object]) -> None:
 
 
 TLS = {"global.tls.enabled": True, "global.tls.issuerRef.name": "ours"}
+OPERATOR = {"monitoring.operator.enabled": True}
 VPA = {"app.verticalPodAutoscaler.enabled": True}
 
 
@@ -37,6 +38,9 @@ VPA = {"app.verticalPodAutoscaler.enabled": True}
         ("NetworkPolicy", {}, "spec.podSelector.matchLabel", {}),
         ("Certificate", TLS, "spec.usages", ["no such usage"]),
         ("Certificate", TLS, "spec.dnsName", []),
+        ("PodMonitor", OPERATOR, "spec.sampleLimit", "many"),
+        ("PodMonitor", OPERATOR, "spec.podMetricEndpoints", []),
+        ("PrometheusRule", OPERATOR, "spec.groups", [{"name": "a", "rules": [{"alert": "A"}]}]),
         ("VerticalPodAutoscaler", VPA, "spec.updatePolicy.updateMode", "Sometimes"),
     ],
 )

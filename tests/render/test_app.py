@@ -37,14 +37,14 @@ def test_it_can_use_stores_outside_the_release() -> None:
     assert env["MONGODB_URI"]["value"] == outside["app.mongodb.uri"]
     assert env["REDIS_URL"]["value"] == outside["app.redis.url"]
     assert env["MONGODB_PASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "db-login"
-    assert not [item for item in objects(values=outside) if item["kind"] == "StatefulSet"]
+    rendered = objects(values=outside | {"monitoring.enabled": False})
+    assert not [item for item in rendered if item["kind"] == "StatefulSet"]
 
 
 def test_it_finds_the_pictures_bucket_and_starts_without_one() -> None:
-    pod = one(objects(values={"objectstorage.enabled": False, "backup.enabled": False}), "Deployment")["spec"][
-        "template"
-    ]["spec"]
-    assert pod == one(objects(), "Deployment")["spec"]["template"]["spec"], "a part can't see whether another is on"
+    without = objects(values={"objectstorage.enabled": False, "backup.enabled": False})
+    pod, pod_with = (one(found, "Deployment", "-app")["spec"]["template"]["spec"] for found in (without, objects()))
+    assert pod == pod_with, "a part can't see whether another is on"
     env = {variable["name"]: variable for variable in pod["containers"][0]["env"]}
     read = [
         next(iter(env[name]["valueFrom"].values())) for name in env if name.startswith("S3_") and name != "S3_CA_FILE"
@@ -98,7 +98,7 @@ def test_a_vertical_autoscaler_beside_a_horizontal_one_only_recommends() -> None
 
 
 def test_a_rollout_never_has_fewer_pods_and_gives_each_time_to_drain() -> None:
-    spec = one(objects(), "Deployment")["spec"]
+    spec = one(objects(), "Deployment", "-app")["spec"]
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     drain = next(v["value"] for v in container()["env"] if v["name"] == "DRAIN_SECONDS")
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] > int(drain) + 15
@@ -106,7 +106,7 @@ def test_a_rollout_never_has_fewer_pods_and_gives_each_time_to_drain() -> None:
 
 def test_a_change_of_configuration_rolls_the_pods() -> None:
     def checksum(**values) -> str:
-        template = one(objects(values=values), "Deployment")["spec"]["template"]
+        template = one(objects(values=values), "Deployment", "-app")["spec"]["template"]
         return template["metadata"]["annotations"]["checksum/config"]
 
     assert checksum() != checksum(**{"app.logLevel": "debug"})

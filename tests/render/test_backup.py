@@ -190,9 +190,8 @@ def test_only_scrapers_reach_the_metrics_which_reach_only_the_bucket() -> None:
     scraper = {"namespaceSelector": {"matchLabels": {"team": "metrics"}}}
     for scrapers in ([], [scraper]):
         rendered = objects(values={"networkPolicy.scrapers": scrapers})
+        ours = {"podSelector": one(rendered, "StatefulSet", "-prometheus")["spec"]["selector"]}
         policy = by_name(rendered)["NetworkPolicy", "techshop-backup-metrics"]["spec"]
         assert policy["policyTypes"] == ["Ingress", "Egress"]
-        assert policy.get("ingress", []) == [
-            {"from": [peer], "ports": [{"protocol": "TCP", "port": 9090}]} for peer in scrapers
-        ]
+        assert policy["ingress"] == [{"from": [ours, *scrapers], "ports": [{"protocol": "TCP", "port": 9090}]}]
         assert [rule["ports"] for rule in policy["egress"]] == [[{"protocol": "TCP", "port": 8333}]]

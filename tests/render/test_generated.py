@@ -16,7 +16,7 @@ PROPERTIES = [
     test_workloads.test_it_meets_the_restricted_pod_security_standard,
     test_workloads.test_each_container_has_a_writable_tmp_or_writes_nowhere,
     test_workloads.test_each_container_has_requests_and_a_limit_of_memory,
-    test_workloads.test_it_gets_no_service_account_token,
+    test_workloads.test_it_gets_no_service_account_token_unless_it_asks_the_api,
     test_workloads.test_no_variable_is_set_twice,
     test_workloads.test_no_image_is_latest_or_without_version,
     test_workloads.test_no_probe_starts_a_javascript_engine,

@@ -1,12 +1,13 @@
 """What Helm prints after an install: true for these values, and with every risk that they take."""
 
 import pytest
-from conftest import notes
+from conftest import OFF, notes
 
 #: A storage of objects that is no risk of its own.
 SAFE = {
     "objectstorage.external": {"enabled": True, "endpoint": "https://s3.example.com"},
     "global.secrets.existing.objectstorage": "s3-login",
+    "monitoring.alertmanager.receivers": [{"name": "operators"}],
 }
 RISKS = [
     ({"app.replicaCount": 1}, "storefront may have one pod", "app.replicaCount: 2"),
@@ -27,6 +28,10 @@ RISKS = [
         "rediss://",
     ),
     ({"backup.enabled": False}, "MongoDB is not backed up", "backup.enabled: true"),
+    ({"monitoring.enabled": False}, "Nobody watches", "monitoring.enabled: true"),
+    ({"monitoring.alertmanager.receivers": []}, "Alerts reach nobody", "monitoring.alertmanager.receivers"),
+    ({"monitoring.alertmanager.enabled": False}, "Alerts go nowhere", "monitoring.alertmanager.enabled: true"),
+    ({"monitoring.operator.enabled": True}, "operator's Prometheus reaches none", "networkPolicy.scrapers"),
     ({"objectstorage.external.enabled": False}, "keeps one copy of each file", "external.enabled: true"),
     ({"objectstorage.external.endpoint": "http://minio:9000"}, "S3 outside is reached without TLS", "https://"),
 ]
@@ -39,6 +44,7 @@ FINE = [
     {"app.enabled": False, "app.replicaCount": 1},
     {"redis.cluster.enabled": False, "redis.enabled": False, "app.enabled": False},
     {f"{part}.enabled": False for part in ("app", "mongodb", "objectstorage", "backup", "tracing")},
+    {"monitoring.operator.enabled": True, "networkPolicy.scrapers": [{"namespaceSelector": {}}]},
 ]
 
 
@@ -88,8 +94,6 @@ def test_it_says_where_s3_answers(values: dict, address: str) -> None:
 
 
 def test_parts_that_are_off_are_not_spoken_of() -> None:
-    text = notes(
-        values={f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "backup", "tracing")}
-    )
-    for word in ("storefront", "MongoDB", "Redis", "S3", "Traces", "Passwords", "helm test", "pvc"):
+    text = notes(values=OFF)
+    for word in ("storefront", "MongoDB", "Redis", "S3", "Prometheus", "Traces", "Passwords", "helm test", "pvc"):
         assert word not in text

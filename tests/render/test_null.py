@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from conftest import PARTS, defaults, template
+from conftest import ALL, PARTS, defaults, template
 
 
 def keys(values: dict, path: str = "") -> Iterator[tuple[str, object]]:
@@ -37,7 +37,7 @@ def missed(path: str) -> str:
 
 @pytest.mark.parametrize("path", EMPTY)
 def test_an_empty_default_may_be_taken_away(path: str) -> None:
-    on = {"resourceQuota.enabled": True}
+    on = ALL | {"resourceQuota.enabled": True}
     assert template(values=on | {path: None}) == template(values=on)
 
 
@@ -49,7 +49,7 @@ def test_a_null_deep_inside_global_changes_nothing(path: str, helm: str) -> None
 
 @pytest.mark.parametrize("path", CPU_LIMITS)
 def test_a_limit_of_cpu_may_be_taken_away(path: str) -> None:
-    assert template(values={path: None}) != template()
+    assert template(values=ALL | {path: None}) != template(values=ALL)
 
 
 @pytest.mark.parametrize("path", NEEDED)

@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CHART, KUBERNETES, Object, Setup, by_name, containers, in_process, objects, pods, template
+from conftest import (
+    CHART,
+    CLUSTER_WIDE,
+    KUBERNETES,
+    OFF,
+    Object,
+    Setup,
+    by_name,
+    containers,
+    in_process,
+    objects,
+    pods,
+    template,
+)
 
 MAJORS = ("helm", "helm3")
 
@@ -35,9 +48,7 @@ def test_same_values_give_same_bytes(environment: str) -> None:
 
 
 def test_nothing_enabled_renders_nothing() -> None:
-    parts = ("app", "mongodb", "redis", "objectstorage", "backup", "tracing", "networkPolicy")
-    off = {f"{part}.enabled": False for part in parts}
-    assert objects(values=off) == []
+    assert objects(values=OFF | {"networkPolicy.enabled": False}) == []
 
 
 def test_names_are_unique(rendered: list[Object]) -> None:
@@ -61,7 +72,10 @@ def test_long_release_names_that_differ_at_their_end_give_different_names() -> N
 
 def test_every_object_says_its_namespace_and_part(rendered: list[Object]) -> None:
     for item in rendered:
-        assert item["metadata"]["namespace"] == "shop"
+        if item["kind"] in CLUSTER_WIDE:
+            assert item["metadata"]["name"].startswith("shop-")
+        else:
+            assert item["metadata"]["namespace"] == "shop"
         labels = item["metadata"]["labels"]
         assert labels["app.kubernetes.io/instance"] == "techshop"
         assert labels["app.kubernetes.io/component"]

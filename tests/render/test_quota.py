@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import Object, containers, objects, one, pod_template
+from conftest import OFF, Object, containers, objects, one, pod_template
 
 ON = {"resourceQuota.enabled": True}
 UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -64,6 +64,9 @@ VARIANTS = [
     {"tracing.external": {"enabled": True, "endpoint": "http://otel:4318"}},
     {"tracing.store": "elasticsearch", "tracing.elasticsearch.url": "http://es:9200"},
     {"app.resources.requests.memory": 134217728, "app.resources.limits.memory": "1G"},
+    {"monitoring.grafana.enabled": False, "monitoring.prometheus.persistence.size": "300Gi"},
+    {"monitoring.nodeExporter": {"enabled": True, "nodes": 1}},
+    {"monitoring.operator.enabled": True},
 ]
 
 
@@ -84,22 +87,21 @@ def test_there_is_none_unless_asked_for(environment: str) -> None:
 
 
 def test_nothing_enabled_needs_nothing() -> None:
-    off = {f"{part}.enabled": False for part in ("app", "mongodb", "redis", "objectstorage", "backup", "tracing")}
-    assert not [item for item in objects(values=ON | off) if item["kind"] == "ResourceQuota"]
+    assert not [item for item in objects(values=ON | OFF) if item["kind"] == "ResourceQuota"]
 
 
 @pytest.mark.parametrize(
     ("resource", "small", "least"),
     [
-        ("pods", 26, "27"),
-        ("requests.cpu", "6789m", "6790m"),
-        ("cpu", 6, "6790m"),
-        ("requests.memory", "9759Mi", "9760Mi"),
-        ("memory", "7G", "9760Mi"),
-        ("limits.cpu", 20, "21700m"),
-        ("limits.memory", "16Gi", "21312Mi"),
-        ("persistentvolumeclaims", 10, "11"),
-        ("requests.storage", "149Gi", "153600Mi"),
+        ("pods", 30, "31"),
+        ("requests.cpu", "7109m", "7110m"),
+        ("cpu", 7, "7110m"),
+        ("requests.memory", "10463Mi", "10464Mi"),
+        ("memory", "9G", "10464Mi"),
+        ("limits.cpu", 23, "23600m"),
+        ("limits.memory", "22Gi", "22976Mi"),
+        ("persistentvolumeclaims", 12, "13"),
+        ("requests.storage", "170Gi", "175104Mi"),
     ],
 )
 def test_less_than_that_is_refused_with_both_amounts(refused, resource, small, least) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import CHART, Object, by_name, containers, load, objects, one, pod_template, pods, run_helm
+from conftest import CHART, CLUSTER_WIDE, Object, by_name, containers, load, objects, one, pod_template, pods, run_helm
 
 PARTS = ["app", "mongodb", "redis", "objectstorage", "tracing"]
 #: Texts that YAML 1.1 reads as something else unless they are quoted.
@@ -37,7 +37,7 @@ def test_a_name_that_looks_like_something_else_stays_a_text(name: str) -> None:
     for found, pod in pods(rendered):
         assert pod["spec"]["imagePullSecrets"] == [{"name": name}], found
     for item in rendered:
-        assert item["metadata"]["namespace"] == name.replace(".", "-")
+        assert item["kind"] in CLUSTER_WIDE or item["metadata"]["namespace"] == name.replace(".", "-")
         for claim in item.get("spec", {}).get("volumeClaimTemplates", []):
             assert claim["spec"]["storageClassName"] == name
     assert all(workload(part, values=values)["spec"]["template"]["spec"]["priorityClassName"] == name for part in PARTS)
@@ -59,11 +59,11 @@ def test_a_large_integer_is_not_written_as_a_float(amount: int) -> None:
         "global.labels": {"n": amount},
     }
     rendered = objects(values=values)
-    assert repr(one(rendered, "Deployment")["spec"]["replicas"]) == str(amount)
+    assert repr(one(rendered, "Deployment", "-app")["spec"]["replicas"]) == str(amount)
     assert repr(one(rendered, "PodDisruptionBudget", "-redis")["spec"]["maxUnavailable"]) == str(amount)
     redis = one(rendered, "StatefulSet", "-redis")["spec"]["template"]["spec"]
     assert repr(redis["tolerations"][0]["tolerationSeconds"]) == str(amount)
-    assert one(rendered, "Deployment")["spec"]["template"]["metadata"]["annotations"]["n"] == str(amount)
+    assert one(rendered, "Deployment", "-app")["spec"]["template"]["metadata"]["annotations"]["n"] == str(amount)
     assert {item["metadata"]["labels"]["n"] for item in rendered} == {str(amount)}
     scaled = objects(values={"app.autoscaling": {"enabled": True, "minReplicas": amount, "maxReplicas": amount}})
     assert repr(one(scaled, "HorizontalPodAutoscaler")["spec"]["maxReplicas"]) == str(amount)
@@ -74,7 +74,7 @@ def test_a_label_named_like_something_else_keeps_its_name(key: str) -> None:
     values = {"global.labels": {key: "x"}, "app.podLabels": {key: "x"}, "app.podAnnotations": {key: "x"}}
     rendered = objects(values=values)
     assert all(item["metadata"]["labels"][key] == "x" for item in rendered)
-    pod = one(rendered, "Deployment")["spec"]["template"]["metadata"]
+    pod = one(rendered, "Deployment", "-app")["spec"]["template"]["metadata"]
     assert pod["labels"][key] == pod["annotations"][key] == "x"
 
 
@@ -105,13 +105,13 @@ def test_a_text_that_the_command_line_gives_a_meaning_arrives(text: str) -> None
         ("--set-string", f"app.podAnnotations.x={escaped}"),
         ("--set-literal", f"app.podAnnotations.x={text}"),
     ):
-        pod = one(cli(*given), "Deployment")["spec"]["template"]
+        pod = one(cli(*given), "Deployment", "-app")["spec"]["template"]
         assert pod["metadata"]["annotations"]["x"] == text
 
 
 def test_lists_can_be_set_item_by_item() -> None:
     set_ = ("--set", "global.imagePullSecrets[0].name=a", "--set", "global.imagePullSecrets[1]=b")
-    assert one(cli(*set_), "Deployment")["spec"]["template"]["spec"]["imagePullSecrets"] == [
+    assert one(cli(*set_), "Deployment", "-app")["spec"]["template"]["spec"]["imagePullSecrets"] == [
         {"name": "a"},
         {"name": "b"},
     ]
@@ -145,7 +145,7 @@ def selectors(tree: object) -> list[dict[str, str]]:
 @pytest.mark.parametrize("namespace", ["other", "123", "a" * 63])
 def test_a_release_in_another_namespace_stays_in_it(namespace: str) -> None:
     rendered = objects("prod", namespace=namespace)
-    assert {item["metadata"]["namespace"] for item in rendered} == {namespace}
+    assert {item["metadata"]["namespace"] for item in rendered if item["kind"] not in CLUSTER_WIDE} == {namespace}
     hosts = [word for word in yaml.safe_dump(rendered, width=10_000).split() if ".svc." in word]
     assert hosts and all(f".{namespace}.svc.cluster.local" in host for host in hosts)
 

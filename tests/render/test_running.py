@@ -5,9 +5,17 @@ from pathlib import Path
 
 import fakeapi
 import pytest
-from conftest import Object, objects, one
+from conftest import SERVERS, Object, objects, one
 
-SIZES = {"mongodb": "8Gi", "redis": "2Gi", "objectstorage": "10Gi", "tracing": "5Gi"}
+SIZES = {
+    "mongodb": "8Gi",
+    "redis": "2Gi",
+    "objectstorage": "10Gi",
+    "tracing": "5Gi",
+    "prometheus": "10Gi",
+    "alertmanager": "1Gi",
+}
+PLACES = {part: SERVERS[part][0] for part in SIZES}
 
 
 @pytest.fixture
@@ -45,8 +53,8 @@ def secret(name: str, **data: str) -> Object:
 @pytest.mark.parametrize("part", SIZES)
 @pytest.mark.parametrize("helm", ["helm", "helm3"])
 def test_growing_the_volumes_of_a_running_store_is_refused_with_the_way_to_do_it(cluster, refused, part, helm) -> None:
-    message = refused(cluster=cluster(stateful_set(part, "1Gi")), helm=helm)
-    assert f"{part}.persistence.size: the volumes of this release have 1Gi" in message
+    message = refused(cluster=cluster(stateful_set(part, "512Mi")), helm=helm)
+    assert f"{PLACES[part]}.persistence.size: the volumes of this release have 512Mi" in message
     assert f"kubectl -n shop patch pvc data-techshop-{part}-N -p" in message
     assert f'"storage":"{SIZES[part]}"' in message
     assert f"kubectl -n shop delete statefulset techshop-{part} --cascade=orphan" in message
@@ -55,7 +63,7 @@ def test_growing_the_volumes_of_a_running_store_is_refused_with_the_way_to_do_it
 @pytest.mark.parametrize("part", SIZES)
 def test_shrinking_the_volumes_of_a_running_store_is_refused(cluster, refused, part: str) -> None:
     message = refused(cluster=cluster(stateful_set(part, "99Gi")), helm="helm3")
-    assert f"{part}.persistence.size: the volumes of this release have 99Gi, and none can shrink to" in message
+    assert f"{PLACES[part]}.persistence.size: the volumes of this release have 99Gi, and none can shrink to" in message
 
 
 @pytest.mark.parametrize("part", SIZES)
@@ -66,7 +74,8 @@ def test_shrinking_the_volumes_of_a_running_store_is_refused(cluster, refused, p
 def test_another_storage_class_for_a_running_store_is_refused(cluster, refused, part, has, values) -> None:
     message = refused(cluster=cluster(stateful_set(part, SIZES[part], has)), values=values, helm="helm3")
     wanted = values.get("global.storageClass", "")
-    assert f'{part}.persistence.storageClass: the volumes of this release have the class "{has or ""}"' in message
+    assert f"{PLACES[part]}.persistence.storageClass: the volumes of this release have the class" in message
+    assert f'have the class "{has or ""}", which' in message
     assert f'change to "{wanted}"' in message
     assert "docs/runbooks/change-storage-class.md" in message
 
@@ -76,7 +85,7 @@ def test_another_storage_class_for_a_running_store_is_refused(cluster, refused, 
 @pytest.mark.parametrize("form", ["{}", "{}000m", "{:.12e}", "{}e0"])
 def test_the_same_volumes_written_differently_are_taken(cluster, part: str, has: str | None, form: str) -> None:
     running = cluster(stateful_set(part, form.format(int(SIZES[part][:-2]) * 2**30), has))
-    rendered = objects(cluster=running, helm="helm3", values={f"{part}.persistence.storageClass": has or ""})
+    rendered = objects(cluster=running, helm="helm3", values={f"{PLACES[part]}.persistence.storageClass": has or ""})
     claim = one(rendered, "StatefulSet", f"-{part}")["spec"]["volumeClaimTemplates"][0]
     assert claim["spec"]["resources"]["requests"]["storage"] == SIZES[part]
 
@@ -101,7 +110,7 @@ def test_a_secret_of_the_users_own_without_a_key_is_refused(cluster, refused, pa
 def test_a_secret_of_the_users_own_without_the_token_lets_nobody_upload(cluster) -> None:
     running = cluster(secret("mine", jwt_secret="x"))
     rendered = objects(cluster=running, values={"global.secrets.existing.app": "mine"}, helm="helm3")
-    env = one(rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+    env = one(rendered, "Deployment", "-app")["spec"]["template"]["spec"]["containers"][0]["env"]
     (token,) = (v["valueFrom"]["secretKeyRef"] for v in env if v["name"] == "UPLOAD_TOKEN")
     assert token == {"name": "mine", "key": "upload-token", "optional": True}
 

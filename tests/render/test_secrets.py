@@ -9,6 +9,7 @@ KEYS = {
     "app": {"jwt-secret", "upload-token"},
     "mongodb": {"root-password", "app-password", "backup-password", "exporter-password", "keyfile"},
     "redis": {"admin-password", "app-password", "exporter-password"},
+    "grafana": {"admin-password"},
     "objectstorage": {"assets-access-key", "assets-secret-key", "backups-access-key", "backups-secret-key"},
 }
 

@@ -18,7 +18,7 @@ def test_without_tls_nothing_speaks_of_it(environment: str) -> None:
     rendered = objects(environment)
     assert not [item for item in rendered if item["kind"] == "Certificate"]
     for name, pod in pods(rendered):
-        assert not [volume for volume in pod["spec"]["volumes"] if "tls" in volume["name"]], name
+        assert not [volume for volume in pod["spec"].get("volumes", []) if "tls" in volume["name"]], name
 
 
 @pytest.mark.parametrize("missing", [{}, {"global.tls.existing.mongodb": "m"}, {"global.tls.existing.redis": "r"}])

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import CHART, defaults, objects, one, template
+from conftest import ALL, CHART, SERVERS, defaults, objects, one, template
 
 
 @pytest.mark.parametrize("helm", ["helm", "helm3"])
@@ -26,18 +26,18 @@ def test_an_unknown_key_is_an_error_that_names_it_and_its_place(refused, typo: s
     assert f"at '{place}': additional properties '{key}' not allowed" in refused(values={typo: {}}, helm=helm)
 
 
-@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage", "tracing"])
+@pytest.mark.parametrize("part", SERVERS)
 @pytest.mark.parametrize("image", [{"tag": 1.1}, {"tag": "latest"}, {"digest": "sha256:12"}, {"repository": "A B"}])
 def test_an_image_that_can_not_be_is_refused(refused, part: str, image: dict) -> None:
-    assert f"/{part}/image/" in refused(values={f"{part}.image": image})
+    place, _ = SERVERS[part]
+    assert f"/{place.replace('.', '/')}/image/" in refused(values={f"{place}.image": image})
 
 
-@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage", "tracing"])
+@pytest.mark.parametrize("part", SERVERS)
 def test_a_digest_wins_over_the_tag(part: str) -> None:
     digest = "sha256:" + "a" * 64
-    item = one(
-        objects(values={f"{part}.image.digest": digest}), "Deployment" if part == "app" else "StatefulSet", f"-{part}"
-    )
+    place, kind = SERVERS[part]
+    item = one(objects(values=ALL | {f"{place}.image.digest": digest}), kind, f"-{part}")
     assert item["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"@{digest}")
 
 
@@ -50,7 +50,7 @@ def test_one_registry_serves_all_images(registry: str) -> None:
 
 def test_pull_secrets_are_names_or_maps() -> None:
     rendered = objects(values={"global.imagePullSecrets": ["one", {"name": "two"}]})
-    assert one(rendered, "Deployment")["spec"]["template"]["spec"]["imagePullSecrets"] == [
+    assert one(rendered, "Deployment", "-app")["spec"]["template"]["spec"]["imagePullSecrets"] == [
         {"name": "one"},
         {"name": "two"},
     ]
@@ -86,20 +86,15 @@ def test_the_schema_describes_every_value_and_only_values_that_exist() -> None:
     compare(schema, defaults(), "")
 
 
-@pytest.mark.parametrize("part", ["app", "mongodb", "redis", "objectstorage", "tracing"])
+@pytest.mark.parametrize("part", SERVERS)
 @pytest.mark.parametrize("missing", [{"requests": None}, {"limits": None}, {"limits": {"memory": None}}])
 def test_a_container_without_requests_or_a_memory_limit_is_refused(refused, part: str, missing: dict | None) -> None:
-    message = refused(values={f"{part}.resources": missing, "resourceQuota.enabled": True})
-    assert f"{part}.resources: a container needs requests.cpu, requests.memory and limits.memory" in message
+    place, _ = SERVERS[part]
+    message = refused(values=ALL | {f"{place}.resources": missing, "resourceQuota.enabled": True})
+    assert f"{place}.resources: a container needs requests.cpu, requests.memory and limits.memory" in message
 
 
-CONTAINERS = [
-    "app.resources",
-    "mongodb.resources",
-    "mongodb.reconciler.resources",
-    "redis.resources",
-    "objectstorage.resources",
-]
+CONTAINERS = [*(f"{place}.resources" for place, _ in SERVERS.values()), "mongodb.reconciler.resources"]
 
 
 @pytest.mark.parametrize("key", CONTAINERS)
@@ -109,7 +104,7 @@ CONTAINERS = [
 )
 def test_a_request_larger_than_its_limit_is_refused(refused, key, resource, wanted, limit) -> None:
     amounts = {f"{key}.requests.{resource}": wanted, f"{key}.limits.{resource}": limit}
-    message = refused(values=amounts)
+    message = refused(values=ALL | amounts)
     assert f"{key}.requests.{resource}: " in message
     assert f"is more than the limit of {limit}" in message
 
@@ -118,4 +113,4 @@ def test_a_request_larger_than_its_limit_is_refused(refused, key, resource, want
 @pytest.mark.parametrize(("wanted", "limit"), [("1Gi", "1024Mi"), ("1000m", 1), ("0.5", "500m"), (2, "2")])
 def test_a_request_equal_to_its_limit_is_taken(key: str, wanted: str | float, limit: str | float) -> None:
     resource = "memory" if "i" in str(wanted) else "cpu"
-    template(values={f"{key}.requests.{resource}": wanted, f"{key}.limits.{resource}": limit})
+    template(values=ALL | {f"{key}.requests.{resource}": wanted, f"{key}.limits.{resource}": limit})

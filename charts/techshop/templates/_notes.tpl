@@ -33,6 +33,20 @@
 {{- if and .Values.mongodb.enabled (not .Subcharts.backup) }}
 - MongoDB is not backed up (backup.enabled: true)
 {{- end }}
+{{- if not .Subcharts.monitoring }}
+- Nobody watches the shop (monitoring.enabled: true)
+{{- end }}
+{{- with .Subcharts.monitoring }}
+{{- if .Values.operator.enabled }}
+{{- if and $.Values.networkPolicy.enabled (not $.Values.networkPolicy.scrapers) }}
+- The operator's Prometheus reaches none of the pods (networkPolicy.scrapers: where it runs)
+{{- end }}
+{{- else if not .Values.alertmanager.enabled }}
+- Alerts go nowhere (monitoring.alertmanager.enabled: true)
+{{- else if not .Values.alertmanager.receivers }}
+- Alerts reach nobody (monitoring.alertmanager.receivers: whom to tell)
+{{- end }}
+{{- end }}
 {{- if not .Values.networkPolicy.enabled }}
 - Any pod of the cluster can reach this release's (networkPolicy.enabled: true)
 {{- end }}

@@ -8,14 +8,25 @@ matchLabels:
   {{- end }}
 {{- end -}}
 
-{{/* The storefront's way to a store; one outside the release may be anywhere and have any port: dict "ctx" $ "component" NAME "port" PORT "outside" ADDRESS. */}}
-{{- define "techshop.egressToStore" -}}
-{{- if .outside -}}
+{{/* The way to what may have any address: a list of its ports, or of none for all. */}}
+{{- define "techshop.egressAnywhere" -}}
 - to:
     - ipBlock:
         cidr: 0.0.0.0/0
     - ipBlock:
         cidr: ::/0
+  {{- with . }}
+  ports:
+    {{- range . }}
+    - {protocol: TCP, port: {{ int64 . }}}
+    {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/* The storefront's way to a store; one outside the release may be anywhere and have any port: dict "ctx" $ "component" NAME "port" PORT "outside" ADDRESS. */}}
+{{- define "techshop.egressToStore" -}}
+{{- if .outside -}}
+{{- include "techshop.egressAnywhere" list -}}
 {{- else -}}
 - to:
     - podSelector:
@@ -37,20 +48,21 @@ matchLabels:
 {{- $demands := list -}}
 {{- range $part, $chart := .Subcharts -}}
 {{- if ne $chart.Chart.Type "library" -}}
-{{- with include (printf "%s.demand" $part) $chart | fromYaml -}}
-{{- $demands = append $demands . -}}
+{{- $demands = append $demands (include (printf "%s.demand" $part) $chart) -}}
 {{- end -}}
 {{- end -}}
+{{- include "common.sum" $demands -}}
 {{- end -}}
-{{- range $resource, $_ := first $demands }}
-{{- $sum := 0.0 }}
-{{- $open := false }}
-{{- range $demands }}
-{{- $open = or $open (not (hasKey . $resource)) }}
-{{- $sum = addf $sum (get . $resource) }}
+
+{{/* Who may scrape metrics: this release's Prometheus, where it runs one, and whom the values name. */}}
+{{- define "techshop.scrapers" -}}
+{{- with .Subcharts.monitoring }}
+{{- if not .Values.operator.enabled }}
+- podSelector:
+    {{- include "techshop.pods" (dict "ctx" $ "component" "prometheus") | nindent 4 }}
 {{- end }}
-{{- if not $open }}
-{{ $resource }}: {{ printf "%.0f" $sum | quote }}
 {{- end }}
+{{- with .Values.networkPolicy.scrapers }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -3,7 +3,7 @@
 {{- $exporter := .ctx.Values.exporter -}}
 {{- if $exporter.enabled -}}
 - name: exporter
-  {{- include "common.container" (dict "ctx" .ctx "image" $exporter.image "resources" $exporter.resources "at" (printf "%s.exporter.resources" .ctx.Chart.Name)) | nindent 2 }}
+  {{- include "common.container" (dict "ctx" .ctx "image" $exporter.image "resources" $exporter.resources "at" (printf "%s.exporter.resources" (include "common.place" .ctx))) | nindent 2 }}
   {{- with .args }}
   args:
     {{- . | nindent 4 }}

@@ -13,6 +13,25 @@
 {{- printf "%s-%s" (include "common.base" .) (.component | default .Chart.Name) -}}
 {{- end -}}
 
+{{/* Where the values of a part stand, as messages say it: under its name, or those of a component under the part's. */}}
+{{- define "common.place" -}}
+{{- .Place | default .Chart.Name -}}
+{{- end -}}
+
+{{/*
+For a part of several components: make of a dict with "ctx" $ and "component" NAME a context that every helper takes for `.`, with
+the component's values, which stand under the part's own, e.g. those of kube-state-metrics under kubeStateMetrics.
+*/}}
+{{- define "common.component" -}}
+{{- $ctx := .ctx -}}
+{{- $key := .component | replace "-" " " | title | nospace | untitle -}}
+{{- $_ := set . "Values" (merge (dict "global" $ctx.Values.global) (get $ctx.Values $key)) -}}
+{{- $_ := set . "Place" (printf "%s.%s" $ctx.Chart.Name $key) -}}
+{{- range list "Chart" "Release" "Capabilities" "Files" -}}
+{{- $_ := set $ . (get $ctx .) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What selects the pods of a part, or of its "component"; never changes. */}}
 {{- define "common.selectorLabels" -}}
 app.kubernetes.io/name: techshop
@@ -47,6 +66,13 @@ app.kubernetes.io/component: {{ .component | default .Chart.Name }}
 {{- define "common.metadata" -}}
 name: {{ .name | default (include "common.fullname" .ctx) }}
 namespace: {{ .ctx.Release.Namespace | quote }}
+labels:
+  {{- include "common.labels" .ctx | nindent 2 }}
+{{- end -}}
+
+{{/* The same of an object that belongs to no namespace; its name says which one it is for. */}}
+{{- define "common.clusterMetadata" -}}
+name: {{ .ctx.Release.Namespace }}-{{ include "common.fullname" .ctx }}
 labels:
   {{- include "common.labels" .ctx | nindent 2 }}
 {{- end -}}

@@ -7,6 +7,18 @@ metadata:
 automountServiceAccountToken: false
 {{- end -}}
 
+{{/* Whom a binding of a role binds, the part's ServiceAccount, and to what: dict "ctx" $ "kind" Role|ClusterRole "name" NAME. */}}
+{{- define "common.bound" -}}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ .kind }}
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "common.fullname" .ctx }}
+    namespace: {{ .ctx.Release.Namespace | quote }}
+{{- end -}}
+
 {{/* A budget that lets a drain take one pod at a time, or as many as the part says, and always one that is broken already. */}}
 {{- define "common.podDisruptionBudget" -}}
 apiVersion: policy/v1
@@ -45,7 +57,7 @@ spec:
 {{- define "common.sameVolumes" -}}
 {{- $name := include "common.fullname" .ctx -}}
 {{- $namespace := .ctx.Release.Namespace -}}
-{{- $persistence := printf "%s.persistence" .ctx.Chart.Name -}}
+{{- $persistence := printf "%s.persistence" (include "common.place" .ctx) -}}
 {{- $wanted := .ctx.Values.persistence.size -}}
 {{- $running := (lookup "apps/v1" "StatefulSet" $namespace $name).spec | default dict -}}
 {{- range $running.volumeClaimTemplates -}}

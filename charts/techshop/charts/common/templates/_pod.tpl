@@ -5,18 +5,27 @@
 {{- printf "%s/%s%s" $registry .image.repository $version | quote -}}
 {{- end -}}
 
-{{/* Labels and annotations of a part's pods: dict "ctx" $ "checksum" WHAT-ROLLS-THEM. */}}
+{{/* Labels and annotations of a part's pods: dict "ctx" $ and, unless nothing does, "checksum" WHAT-ROLLS-THEM. */}}
 {{- define "common.podMetadata" -}}
+{{- $checksum := dict -}}
+{{- with .checksum -}}
+{{- $_ := set $checksum "checksum/config" (sha256sum .) -}}
+{{- end -}}
+{{- with merge $checksum (.ctx.Values.podAnnotations | default dict) -}}
 annotations:
-  {{- include "common.strings" (merge (dict "checksum/config" (sha256sum .checksum)) (.ctx.Values.podAnnotations | default dict)) | nindent 2 }}
+  {{- include "common.strings" . | nindent 2 }}
+{{ end -}}
 labels:
   {{- include "common.strings" (merge (include "common.selectorLabels" .ctx | fromYaml) (.ctx.Values.podLabels | default dict)) | nindent 2 }}
 {{- end -}}
 
-{{/* What every pod has in common, restricted Pod Security included: dict "ctx" $ "user" UID and, where it is not the part's, "account" NAME. */}}
+{{/*
+What every pod has in common, restricted Pod Security included: dict "ctx" $ "user" UID and, where it is not the part's, "account"
+NAME, where it asks the cluster's API, "token" true.
+*/}}
 {{- define "common.podSpec" -}}
 serviceAccountName: {{ .account | default (include "common.fullname" .ctx) }}
-automountServiceAccountToken: false
+automountServiceAccountToken: {{ .token | default false }}
 enableServiceLinks: false
 {{- with .ctx.Values.global.imagePullSecrets }}
 imagePullSecrets:
@@ -73,7 +82,7 @@ securityContext:
 {{- define "common.container" -}}
 image: {{ include "common.image" . }}
 imagePullPolicy: {{ .image.pullPolicy }}
-{{ include "common.resources" (dict "resources" .resources "at" (.at | default (printf "%s.resources" .ctx.Chart.Name))) }}
+{{ include "common.resources" (dict "resources" .resources "at" (.at | default (printf "%s.resources" (include "common.place" .ctx)))) }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
@@ -89,7 +98,7 @@ securityContext:
 {{- end -}}
 {{- range .ctx.Values.extraEnv -}}
 {{- if has .name $names -}}
-{{- fail (printf "%s.extraEnv: the chart sets %s itself; take it out and set the value it comes from" $.ctx.Chart.Name .name) -}}
+{{- fail (printf "%s.extraEnv: the chart sets %s itself; take it out and set the value it comes from" (include "common.place" $.ctx) .name) -}}
 {{- end -}}
 {{- end -}}
 {{ .ours }}

@@ -70,3 +70,24 @@ requests.storage: {{ include "common.milli" (.size | default 0) | mulf .pods | p
 {{- end -}}
 {{- include "common.demand" (dict "pods" .pods "containers" $containers "size" $values.persistence.size) -}}
 {{- end -}}
+
+{{/* The sum of demands, in thousandths; what one of them leaves open is left out: a list of YAML texts. */}}
+{{- define "common.sum" -}}
+{{- $demands := list -}}
+{{- range . -}}
+{{- with fromYaml . -}}
+{{- $demands = append $demands . -}}
+{{- end -}}
+{{- end -}}
+{{- range $resource, $_ := first $demands }}
+{{- $sum := 0.0 }}
+{{- $open := false }}
+{{- range $demands }}
+{{- $open = or $open (not (hasKey . $resource)) }}
+{{- $sum = addf $sum (get . $resource) }}
+{{- end }}
+{{- if not $open }}
+{{ $resource }}: {{ printf "%.0f" $sum | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}

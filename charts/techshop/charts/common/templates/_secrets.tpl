@@ -12,9 +12,10 @@ value comes from the seed or, without one, from chance; chance needs a cluster t
 {{- define "common.secret" -}}
 {{- $secrets := .ctx.Values.global.secrets -}}
 {{- $name := include "common.fullname" .ctx -}}
-{{- include "common.checkSecret" (dict "ctx" .ctx "part" .ctx.Chart.Name "keys" (.required | default (keys .lengths))) -}}
+{{- $part := .ctx.component | default .ctx.Chart.Name -}}
+{{- include "common.checkSecret" (dict "ctx" .ctx "part" $part "keys" (.required | default (keys .lengths))) -}}
 {{- $live := .ctx.Capabilities.APIVersions.Has "v1/Secret" -}}
-{{- if and (not (get $secrets.existing .ctx.Chart.Name)) (or $live $secrets.seed) -}}
+{{- if and (not (get $secrets.existing $part)) (or $live $secrets.seed) -}}
 {{- $kept := (lookup "v1" "Secret" .ctx.Release.Namespace $name).data | default dict -}}
 apiVersion: v1
 kind: Secret
