@@ -70,10 +70,13 @@ def test_the_storefront_may_go_where_traces_go(values: dict, ports: list[int]) -
 
 
 def test_only_the_storefront_sends_traces_and_nobody_looks_unless_named() -> None:
-    (rule,) = policy()["ingress"]
+    rule, scraped = policy()["ingress"]
     (peer,) = rule["from"]
     assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "app"
     assert [port["port"] for port in rule["ports"]] == [4317, 4318]
+    (peer,) = scraped["from"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "prometheus"
+    assert [port["port"] for port in scraped["ports"]] == [8888]
     assert policy()["policyTypes"] == ["Ingress", "Egress"] and "egress" not in policy()
 
 
