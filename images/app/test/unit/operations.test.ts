@@ -76,6 +76,7 @@ test('metrics count by route template, so that addresses make no new time series
   assert.ok(series.includes('http_requests_total{method="GET",route="/api/orders/:id",status="404"} 20'));
   assert.equal(series.length, 4, series.join('\n'));
   assert.match(text, /http_request_duration_seconds_bucket\{le="0.005",method="GET",route="unmatched"/);
+  assert.match(text, /http_request_duration_seconds_bucket\{le="0.3",/, 'the objective is a bucket');
   assert.match(text, /nodejs_eventloop_lag_seconds/);
 });
 
