@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 _COMMENT = re.compile(r"#.*")
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
 _NAME = re.compile(r"(?<![\w:.$])[a-zA-Z_:][\w:]*(?!\s*\()(?![\w:])")
+_VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)(?::\w+)?\}")
 _WORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring", "group_left", "group_right"}
 
 #: What a dashboard's variables stand for when its queries are tried; those of the dashboards themselves come on top.
@@ -93,17 +95,20 @@ def panel_queries(names: Names) -> list[Query]:
     """Return what panels and variables ask, with each variable standing for anything."""
     found = []
     for name, dashboard in dashboards(names).items():
-        variables = dict(_BUILT_IN)
-        for variable in dashboard["templating"]["list"]:
-            if variable["type"] == "query":
-                variables[variable["name"]] = ".+"
-                asked = re.fullmatch(r"label_values\((.+), *\w+\)", variable["query"]["query"], re.DOTALL)
-                found.append(Query(f"{name}: variable {variable['name']}", asked[1] if asked else ""))
+        variables = [variable for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
+        values = {**_BUILT_IN, **{variable["name"]: ".+" for variable in variables}}
+        for variable in variables:
+            asked = re.fullmatch(r"label_values\((.+), *\w+\)", variable["query"]["query"], re.DOTALL)
+            found.append(Query(f"{name}: variable {variable['name']}", asked[1] if asked else ""))
         for panel in panels(dashboard):
             for target in panel.get("targets", ()):
-                expr = re.sub(r"\$(\w+)|\$\{(\w+)(?::\w+)?\}", lambda m: variables[m[1] or m[2]], target["expr"])
+                expr = _VARIABLE.sub(partial(_value, values), target["expr"])
                 found.append(Query(f"{name}: {panel['title']} ({target['refId']})", expr))
     return found
+
+
+def _value(values: Mapping[str, str], found: re.Match[str]) -> str:
+    return values[found[1] or found[2]]
 
 
 def metrics(expr: str) -> set[str]:

@@ -143,7 +143,7 @@ def promtool(tmp_path_factory: pytest.TempPathFactory) -> Promtool:
 
 @pytest.fixture(scope="session")
 def complaints(promtool: Promtool) -> Callable[[Case], str]:
-    """What promtool says of a case; those of a file are tried together, since it takes longer to start than to try them."""
+    """What promtool says of a case. Those of a file are tried together: to start takes longer than to try."""
 
     @cache
     def together(file: str, every: str) -> dict[str, str]:
