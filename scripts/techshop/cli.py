@@ -55,10 +55,11 @@ def restore(backup: str, namespace: str, drop: bool, kubeconfig: Path | None) ->
 @group.command()
 @click.option("--check", is_flag=True, help="Change nothing; fail when a file is not what its sources make.")
 def docs(check: bool) -> None:
-    """Make the chart's schema and README.md of its values files, and Chart.yaml's annotations of the changelog."""
-    from techshop import valuesdocs
+    """Make the chart's schema, README.md, annotations and dashboards of what they are written in."""
+    from techshop import dashboards, valuesdocs
 
     valuesdocs.write(check=check)
+    dashboards.write(check=check)
 
 
 @group.group()

@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,7 @@ _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 _COMMENT = re.compile(r"#.*")
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
 _NAME = re.compile(r"(?<![\w:.$])[a-zA-Z_:][\w:]*(?!\s*\()(?![\w:])")
-_VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)(?::\w+)?\}")
 _WORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring", "group_left", "group_right"}
-
-#: What a dashboard's variables stand for when its queries are tried; those of the dashboards themselves come on top.
-_BUILT_IN = {"__rate_interval": "2m", "__interval": "1m", "__range": "1h", "__range_s": "3600"}
 
 #: Metrics that a well system may lack, and what makes them come.
 SELDOM = {
@@ -34,6 +29,9 @@ SELDOM = {
     "kube_pod_container_status_waiting_reason": "a container waits",
     "kube_pod_init_container_status_waiting_reason": "an init container waits",
     "mongodb_ss_security_SSLServerCertificateExpirationDate": "TLS is on",
+    "node_cpu_seconds_total": "node-exporter is on",
+    "node_memory_MemAvailable_bytes": "node-exporter is on",
+    "node_memory_MemTotal_bytes": "node-exporter is on",
     "techshop:certificate_expires:timestamp_seconds": "TLS is on",
 }
 
@@ -92,23 +90,14 @@ def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def panel_queries(names: Names) -> list[Query]:
-    """Return what panels and variables ask, with each variable standing for anything."""
+    """Return what panels ask, as Grafana asks it."""
     found = []
     for name, dashboard in dashboards(names).items():
-        variables = [variable for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
-        values = {**_BUILT_IN, **{variable["name"]: ".+" for variable in variables}}
-        for variable in variables:
-            asked = re.fullmatch(r"label_values\((.+), *\w+\)", variable["query"]["query"], re.DOTALL)
-            found.append(Query(f"{name}: variable {variable['name']}", asked[1] if asked else ""))
         for panel in panels(dashboard):
             for target in panel.get("targets", ()):
-                expr = _VARIABLE.sub(partial(_value, values), target["expr"])
+                expr = target["expr"].replace("$__rate_interval", "2m").replace("$__range", "1h")
                 found.append(Query(f"{name}: {panel['title']} ({target['refId']})", expr))
     return found
-
-
-def _value(values: Mapping[str, str], found: re.Match[str]) -> str:
-    return values[found[1] or found[2]]
 
 
 def metrics(expr: str) -> set[str]:
@@ -121,11 +110,13 @@ def metrics(expr: str) -> set[str]:
 def without_data(address: str, names: Names) -> list[Query]:
     """Ask a Prometheus each panel's query, and for each metric in a rule, and return what it has no data for.
 
+    What a well system may lack isn't asked for.
+
     Args:
         address: base address of a Prometheus.
         names: of the release that it scrapes.
     """
-    asked = panel_queries(names)
+    asked = [query for query in panel_queries(names) if not metrics(query.expr) & SELDOM.keys()]
     for query in rule_queries(names):
         for metric in sorted(metrics(query.expr) - SELDOM.keys()):
             asked.append(Query(query.where, f'{metric}{{namespace="{names.namespace}"}}'))
