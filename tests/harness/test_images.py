@@ -218,12 +218,12 @@ def test_air_gapped_what_has_no_stand_in_is_said_and_the_rest_loaded(
 ) -> None:
     registry(False)
     docker.version = "1"
-    chart({name: {"image": image(name)} for name in ("app", "mongodb", "redis", "tracing")})
+    chart({name: {"image": image(name)} for name in ("app", "mongodb", "redis", "mesh")})
     loaded: list[str] = []
     monkeypatch.setattr(cluster, "load", lambda *names: loaded.extend(names))
     images.load()
     assert loaded == ["docker.io/app:1", "docker.io/mongodb:1", "docker.io/redis:1"]
-    assert "tracing.image (docker.io/tracing:1) has no stand-in" in capsys.readouterr().err
+    assert "mesh.image (docker.io/mesh:1) has no stand-in" in capsys.readouterr().err
 
 
 def test_the_list_says_what_stands_in_for_what(
