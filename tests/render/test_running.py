@@ -26,8 +26,10 @@ def cluster(tmp_path: Path):
     with contextlib.ExitStack() as stack:
 
         def start(*running: Object) -> Path:
-            stack.enter_context(fakeapi.serving(list(running), tmp_path / "kubeconfig"))
-            return tmp_path / "kubeconfig"
+            # Each its own: what Helm said of one is kept by its path.
+            kubeconfig = tmp_path / f"kubeconfig-{len(list(tmp_path.iterdir()))}"
+            stack.enter_context(fakeapi.serving(list(running), kubeconfig))
+            return kubeconfig
 
         yield start
 
