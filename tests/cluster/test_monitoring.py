@@ -15,7 +15,7 @@ from techshop import faults, helm, observability
 from techshop.errors import Failure
 from techshop.release import Release
 from techshop.restore import Jobs
-from techshop.shop import Ledger
+from techshop.shop import Ledger, Shop
 
 #: Whom alerts are sent to: a web server that writes down what it is told.
 RECEIVER = """
@@ -136,6 +136,7 @@ def test_what_breaks_is_told_and_nothing_else_and_it_is_told_when_it_is_over(
     secondary = next(pod for pod in release.pods("mongodb") if pod != release.primary())
     gone = [secondary, release.writer("redis")]
     jobs = Jobs(release.namespace)
+    picture = release.url + str(eventually(lambda: Shop(release.url).products()[0]["picture"]))
     with ExitStack() as broken:
         volume = broken.enter_context(faults.small_volume(release.namespace, "techshop-alertmanager-0"))
         release.kubectl("rollout", "status", "statefulset/techshop-alertmanager", "--timeout=120s")
@@ -152,7 +153,7 @@ def test_what_breaks_is_told_and_nothing_else_and_it_is_told_when_it_is_over(
 
         def all_told() -> bool:
             for _ in range(20):
-                assert requests.get(f"{release.url}/pictures/none", timeout=20).status_code == 503
+                assert requests.get(picture, timeout=20).status_code == 503
             return expected.items() <= told(release, "firing").items()
 
         eventually(all_told, seconds=420)

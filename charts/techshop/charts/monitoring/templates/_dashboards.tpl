@@ -5,7 +5,7 @@
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  {{- include "monitoring.labelled" (dict "ctx" $.ctx "name" (printf "%s-dashboard-%s" (include "common.base" $.ctx) .) "labels" $.labels) | nindent 2 }}
+  {{- include "monitoring.labelled" (dict "ctx" $.ctx "name" (printf "%s-%s-dashboard" (include "common.base" $.ctx) .) "labels" $.labels) | nindent 2 }}
 data:
   {{- include "monitoring.files" (dict "ctx" $.ctx "files" (printf "files/dashboards/%s.json" .)) | nindent 2 }}
 {{- end }}
