@@ -24,6 +24,8 @@ _WORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignor
 #: Metrics that a well system may lack, and what makes them come.
 SELDOM = {
     "certmanager_certificate_expiration_timestamp_seconds": "somebody scrapes cert-manager",
+    "kube_daemonset_status_current_number_scheduled": "node-exporter is on",
+    "kube_daemonset_status_desired_number_scheduled": "node-exporter is on",
     "kube_job_failed": "a Job has failed",
     "kube_pod_container_status_last_terminated_reason": "a container has ended",
     "kube_pod_container_status_waiting_reason": "a container waits",

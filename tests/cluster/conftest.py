@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from pytest_helm_charts.clusters import Cluster
 
 from techshop import cluster, diagnose, engine, helm, images, paths, tools
@@ -132,7 +133,7 @@ def eventually(check: Callable[[], Any], seconds: float = 120, every: float = 2)
             if value := check():
                 return value
             problem = "it stayed false"
-        except (Failure, AssertionError, subprocess.SubprocessError, LookupError) as error:
+        except (Failure, AssertionError, subprocess.SubprocessError, LookupError, requests.RequestException) as error:
             problem = str(error)
         if time.monotonic() > end:
             pytest.fail(f"not within {seconds:.0f} s: {problem}")

@@ -37,7 +37,9 @@ def spans(release: Release, trace: str, *wanted: str) -> list[dict[str, Any]]:
     """Return a trace's spans with their tags, once those with these names are there."""
 
     def found() -> list[dict[str, Any]]:
-        (only,) = ask(release, f"/api/traces/{trace}")
+        traces = ask(release, f"/api/traces/{trace}")
+        assert traces, "Jaeger doesn't have it yet"
+        (only,) = traces
         there = [span | {"tags": {tag["key"]: tag["value"] for tag in span["tags"]}} for span in only["spans"]]
         missing = set(wanted) - {span["operationName"] for span in there}
         assert not missing, f"{missing} not among {sorted(span['operationName'] for span in there)}"
