@@ -98,6 +98,12 @@ SETUPS = [
     _setup("operator", "prod", monitoring__operator={"enabled": True, "labels": {"release": "kps"}}),
     _setup("encrypted-backups", backup__encryption__existingSecret="backup-password"),
     _setup(
+        "s3-by-identity",
+        objectstorage__external={"enabled": True, "endpoint": "https://s3.example.com", "identity": "serviceAccount"},
+        backup__serverSideEncryption__type="AES256",
+        app__serviceAccount__annotations={"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/shop"},
+    ),
+    _setup(
         "s3-outside",
         objectstorage__external={"enabled": True, "endpoint": "https://s3.example.com"},
         global__secrets__existing__objectstorage="s3-login",

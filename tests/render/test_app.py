@@ -51,7 +51,15 @@ def test_it_finds_the_pictures_bucket_and_starts_without_one() -> None:
     ]
     assert [(ref["name"], ref["key"]) for ref in read] == [
         ("techshop-objectstorage", key)
-        for key in ("assets-bucket", "endpoint", "path-style", "region", "assets-access-key", "assets-secret-key")
+        for key in (
+            "identity",
+            "assets-bucket",
+            "endpoint",
+            "path-style",
+            "region",
+            "assets-access-key",
+            "assets-secret-key",
+        )
     ]
     (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "s3")
     assert all(reference["optional"] is True for reference in [*read, volume["configMap"]])

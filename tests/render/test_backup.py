@@ -86,6 +86,55 @@ def test_the_bucket_is_found_wherever_it_is(name: str) -> None:
         )
 
 
+BY_IDENTITY = {
+    "objectstorage.external": {"enabled": True, "endpoint": "https://s3.example.com", "identity": "serviceAccount"}
+}
+
+
+def test_with_an_identity_nothing_asks_for_keys() -> None:
+    for values in ({}, OUTSIDE, BY_IDENTITY):
+        keys = values is not BY_IDENTITY
+        rendered = objects(values=values)
+        metrics = by_name(rendered)["Deployment", "techshop-backup-metrics"]["spec"]["template"]["spec"]["containers"][
+            0
+        ]
+        jobs = [item["spec"]["jobTemplate"]["spec"] for item in rendered if item["kind"] == "CronJob"]
+        for container in [metrics, *(job["template"]["spec"]["containers"][0] for job in jobs)]:
+            found = {item["name"] for item in container["env"]}
+            assert ("S3_ACCESS_KEY" in found, "RCLONE_CONFIG_S3_ACCESS_KEY_ID" in found) == (keys, keys)
+            assert ("RCLONE_CONFIG_S3_ENV_AUTH" in found) != keys
+        names = [item["metadata"]["name"] for item in rendered if item["kind"] == "Secret"]
+        assert ("techshop-objectstorage" in names) == (values == {})
+
+
+def test_the_cloud_knows_the_pods_by_the_annotations_of_their_service_account() -> None:
+    role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/backup"}
+    rendered = by_name(objects(values=BY_IDENTITY | {"backup.serviceAccount.annotations": role}))
+    assert rendered["ServiceAccount", "techshop-backup"]["metadata"]["annotations"] == role
+    assert "annotations" not in rendered["ServiceAccount", "techshop-app"]["metadata"]
+    account = rendered["Deployment", "techshop-backup-metrics"]["spec"]["template"]["spec"]["serviceAccountName"]
+    assert account == pod("backup", **{"objectstorage__external__enabled": False})["serviceAccountName"]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"type": "none"}, {}),
+        ({"type": "AES256"}, {"SERVER_SIDE_ENCRYPTION": "AES256"}),
+        ({"type": "aws:kms"}, {"SERVER_SIDE_ENCRYPTION": "aws:kms"}),
+        (
+            {"type": "aws:kms", "kmsKeyId": "arn:aws:kms:eu-1:123:key/1-2"},
+            {"SERVER_SIDE_ENCRYPTION": "aws:kms", "SSE_KMS_KEY_ID": "arn:aws:kms:eu-1:123:key/1-2"},
+        ),
+    ],
+)
+def test_uploads_ask_the_storage_to_encrypt(given: dict[str, str], wanted: dict[str, str]) -> None:
+    found = env("backup", **OUTSIDE, backup__serverSideEncryption=given)
+    about = {key.removeprefix("RCLONE_CONFIG_S3_"): value for key, value in found.items() if "_S3_S" in key}
+    about.pop("SECRET_ACCESS_KEY")
+    assert about == wanted
+
+
 def test_encryption_keeps_the_names_that_retention_reads() -> None:
     found = env("backup", backup__encryption__existingSecret="mine")
     assert found["RCLONE_CONFIG_BACKUP_TYPE"] == "crypt"
@@ -123,6 +172,14 @@ def test_the_longest_release_leaves_room_in_a_schedules_name() -> None:
         ({"backup.schedule": "at night"}, "schedule"),
         ({"backup.retention.keepLast": 0}, "keepLast"),
         ({"backup.verification.size": "large"}, "size"),
+        (
+            {"backup.serverSideEncryption.type": "AES256"},
+            "backup.serverSideEncryption.type: the object storage of this release has no key",
+        ),
+        (
+            OUTSIDE | {"backup.serverSideEncryption": {"type": "AES256", "kmsKeyId": "k"}},
+            "backup.serverSideEncryption.kmsKeyId: a key of a key management service goes with the type aws:kms only",
+        ),
     ],
 )
 def test_what_can_not_be_backed_up_is_refused(refused, values: dict[str, Any], said: str) -> None:

@@ -111,6 +111,7 @@ def test_with_a_storage_outside_no_seaweedfs_is_rendered() -> None:
         "backups-bucket",
         "ca.crt",
         "endpoint",
+        "identity",
         "path-style",
         "region",
     }
@@ -171,7 +172,8 @@ def test_a_storage_outside_needs_an_address_and_keys(refused) -> None:
     message = refused(values=on | {"objectstorage.external.endpoint": "https://s3.example.com"})
     keys = "assets-access-key, assets-secret-key, backups-access-key, backups-secret-key"
     assert "global.secrets.existing.objectstorage: the object storage is outside this release" in message
-    assert f"the name of a Secret with the keys {keys}" in message
+    assert f"the name of a Secret with the keys {keys}, or" in message
+    assert "write the" in message and "objectstorage.external.identity: serviceAccount" in message
 
 
 @pytest.mark.parametrize("endpoint", ["s3.example.com", "https://key:secret@s3.example.com", "ftp://s3", "https://a b"])

@@ -43,6 +43,13 @@ matchLabels:
 {{- end -}}
 {{- end -}}
 
+{{/* Who asks the object storage: keys, or the ServiceAccount of a pod. */}}
+{{- define "techshop.s3Identity" -}}
+{{- with .Subcharts.objectstorage -}}
+{{- ternary .Values.external.identity "keys" .Values.external.enabled -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What all parts together can ask of a quota, in thousandths; what one of them leaves open is left out. */}}
 {{- define "techshop.demand" -}}
 {{- $demands := list -}}

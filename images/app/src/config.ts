@@ -55,6 +55,9 @@ const environment = z
     S3_PATH_STYLE: z
       .enum(['true', 'false'], { error: 'S3_PATH_STYLE must be true or false.' })
       .default('true'),
+    S3_IDENTITY: z
+      .enum(['keys', 'serviceAccount'], { error: 'S3_IDENTITY must be keys or serviceAccount.' })
+      .default('keys'),
     S3_ACCESS_KEY: optional,
     S3_SECRET_KEY: optional,
     S3_CA_FILE: optional,
@@ -77,8 +80,12 @@ const environment = z
   // Keys alone are what an object storage that was taken away leaves.
   .refine(
     (env) =>
-      !env.S3_ENDPOINT === !env.S3_BUCKET && (!env.S3_BUCKET || (env.S3_ACCESS_KEY && env.S3_SECRET_KEY)),
-    { error: 'S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY and S3_SECRET_KEY must be set together.' },
+      !env.S3_ENDPOINT === !env.S3_BUCKET &&
+      (!env.S3_BUCKET || env.S3_IDENTITY === 'serviceAccount' || (env.S3_ACCESS_KEY && env.S3_SECRET_KEY)),
+    {
+      error:
+        'S3_ENDPOINT, S3_BUCKET and, unless S3_IDENTITY is serviceAccount, S3_ACCESS_KEY and S3_SECRET_KEY must be set together.',
+    },
   );
 
 function readCertificates(name: string, file: string): string {
@@ -90,14 +97,15 @@ function readCertificates(name: string, file: string): string {
 }
 
 function s3Of(v: z.output<typeof environment>) {
-  if (!v.S3_ENDPOINT || !v.S3_BUCKET || !v.S3_ACCESS_KEY || !v.S3_SECRET_KEY) return undefined;
+  if (!v.S3_ENDPOINT || !v.S3_BUCKET) return undefined;
+  const given = { accessKeyId: v.S3_ACCESS_KEY ?? '', secretAccessKey: v.S3_SECRET_KEY ?? '' };
   return {
     endpoint: v.S3_ENDPOINT,
     bucket: v.S3_BUCKET,
     pathStyle: v.S3_PATH_STYLE === 'true',
     region: v.S3_REGION,
-    accessKey: v.S3_ACCESS_KEY,
-    secretKey: v.S3_SECRET_KEY,
+    // Without keys of its own it takes those that the cloud gives to the pod's ServiceAccount.
+    keys: v.S3_IDENTITY === 'keys' ? given : undefined,
     // The file is empty where the public authorities will do.
     ca: (v.S3_CA_FILE && readCertificates('S3_CA_FILE', v.S3_CA_FILE)) || undefined,
   };

@@ -7,6 +7,7 @@ import { AwsV4Signer } from 'aws4fetch';
 import type { Config } from './config.ts';
 import { Dependency } from './dependency.ts';
 import { Unavailable } from './errors.ts';
+import { identityKeys, type Keys } from './identity.ts';
 import type { Log } from './log.ts';
 
 type Method = 'GET' | 'HEAD' | 'PUT';
@@ -23,17 +24,19 @@ export class S3 {
   readonly health: Dependency;
   private readonly bucket: string;
   private readonly base: URL;
-  private readonly keys: { accessKeyId: string; secretAccessKey: string; region: string; service: 's3' };
+  private readonly region: string;
+  private readonly keys: () => Promise<Keys>;
   private readonly agent: http.Agent;
   private readonly silenceMs: number;
 
   constructor(config: NonNullable<Config['s3']>, log: Log, silenceMs = 10_000) {
     this.silenceMs = silenceMs;
-    const { endpoint, bucket, pathStyle, region, accessKey, secretKey, ca } = config;
+    const { endpoint, bucket, pathStyle, region, keys, ca } = config;
     this.bucket = bucket;
     const folder = endpoint.replace(/\/?$/, '/');
     this.base = new URL(pathStyle ? `${folder}${bucket}/` : folder.replace('://', `://${bucket}.`));
-    this.keys = { accessKeyId: accessKey, secretAccessKey: secretKey, region, service: 's3' };
+    this.region = region;
+    this.keys = keys ? async () => keys : identityKeys(region);
     this.agent =
       this.base.protocol === 'https:'
         ? new https.Agent({ keepAlive: true, ca })
@@ -76,8 +79,13 @@ export class S3 {
   }
 
   private async ask(method: Method, target: URL, content?: Content): Promise<IncomingMessage> {
+    const { accessKeyId, secretAccessKey, sessionToken } = await this.keys();
     const { url, headers } = await new AwsV4Signer({
-      ...this.keys,
+      accessKeyId,
+      secretAccessKey,
+      sessionToken,
+      region: this.region,
+      service: 's3',
       method,
       url: target.href,
       headers: { ...content?.headers, 'x-amz-content-sha256': sha256(content?.body ?? '') },

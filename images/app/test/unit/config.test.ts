@@ -85,12 +85,17 @@ test('a bucket is trusted by certificates of its own, or by those that everyone 
     bucket: 'assets',
     pathStyle: true,
     region: 'us-east-1',
-    accessKey: 'access',
-    secretKey: 'secret',
+    keys: { accessKeyId: 'access', secretAccessKey: 'secret' },
     ca: undefined,
   });
   writeFileSync(file, 'a certificate');
   assert.equal(read()?.ca, 'a certificate');
+});
+
+test('the identity of the pod takes the place of keys, though some be left', () => {
+  const identity = { ...good, ...bucket, S3_IDENTITY: 'serviceAccount' };
+  for (const env of [identity, { ...identity, S3_ACCESS_KEY: '', S3_SECRET_KEY: '' }])
+    assert.deepEqual([loadConfig(env).s3?.bucket, loadConfig(env).s3?.keys], ['assets', undefined]);
 });
 
 const bad: [string, Record<string, string>, RegExp][] = [
@@ -111,6 +116,11 @@ const bad: [string, Record<string, string>, RegExp][] = [
   ['a file of certificates that is not there', { REDIS_CA_FILE: '/none' }, /^REDIS_CA_FILE must name a file/],
   ['a Redis user without a password', { REDIS_USERNAME: 'app' }, /^REDIS_USERNAME needs REDIS_PASSWORD\.$/],
   ['a bucket without keys', { ...bucket, S3_SECRET_KEY: '' }, /^S3_ENDPOINT, .* must be set together\.$/],
+  [
+    'an identity that does not exist',
+    { ...bucket, S3_IDENTITY: 'anonymous' },
+    /^S3_IDENTITY must be keys or/,
+  ],
   ['a bucket without an address', { ...bucket, S3_ENDPOINT: '' }, /must be set together\.$/],
   ['an address without a bucket', { ...bucket, S3_BUCKET: '' }, /must be set together\.$/],
   [

@@ -158,8 +158,9 @@ export async function fakeS3(tls?: { key: string; cert: string }) {
       bucket: 'assets',
       pathStyle: true,
       region: 'eu-1',
-      accessKey: 'access',
-      secretKey: 'secret',
+      keys: { accessKeyId: 'access', secretAccessKey: 'secret' } as
+        | { accessKeyId: string; secretAccessKey: string }
+        | undefined,
       ca: tls?.cert,
     },
     start: () => listen(port),

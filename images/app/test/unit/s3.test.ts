@@ -69,7 +69,7 @@ test('a storage that is trusted by certificates of its own', async (t) => {
 
 test('refused keys, a missing bucket and one that does not answer are told, and nothing waits for them', async (t) => {
   const fake = await fakeS3();
-  const refused = await client(t, fake, { accessKey: 'other' });
+  const refused = await client(t, fake, { keys: { accessKeyId: 'other', secretAccessKey: 'secret' } });
   assert.equal(refused.state, '403 for HEAD /assets/');
   assert.equal(refused.lines[0]?.msg, 'S3 refuses this user or its password; trying again.');
   await assert.rejects(refused.s3.get('a'), Unavailable);

@@ -26,6 +26,12 @@ What finds the pictures' bucket. A part can't see whether another is on, so that
 storefront itself refuses a bucket without keys.
 */}}
 {{- define "app.s3Env" -}}
+- name: S3_IDENTITY
+  valueFrom:
+    configMapKeyRef:
+      name: {{ include "common.base" . }}-objectstorage
+      key: identity
+      optional: true
 {{- range include "common.s3Env" (dict "ctx" . "bucket" "assets") | fromYamlArray }}
 {{- range .valueFrom }}
 {{- $_ := set . "optional" true }}

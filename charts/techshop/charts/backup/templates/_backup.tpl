@@ -1,5 +1,5 @@
 {{/*
-A job of ours: dict "ctx" $ "mongodb" IMAGE "name" SCRIPT "resources" RESOURCES "at" KEY and, where it has some, "secrets" (list KEY ...)
+A job of ours: dict "ctx" $ "mongodb" IMAGE "identity" WHO-ASKS-S3 "name" SCRIPT "resources" RESOURCES "at" KEY and, where it has some, "secrets" (list KEY ...)
 "env" YAML "volume" YAML.
 */}}
 {{- define "backup.job" -}}
@@ -27,7 +27,7 @@ template:
         command: [bash, /scripts/{{ .name }}.sh]
         terminationMessagePolicy: FallbackToLogsOnError
         env:
-          {{- include "backup.env" $ctx | nindent 10 }}
+          {{- include "backup.env" (dict "ctx" $ctx "identity" .identity) | nindent 10 }}
           {{- with .env }}
           {{- . | nindent 10 }}
           {{- end }}
@@ -111,25 +111,36 @@ template:
 {{- end }}
 {{- end -}}
 
-{{/* Variables of every job: the bucket and MongoDB. */}}
+{{/* Variables of every job: the bucket and MongoDB; dict "ctx" $ "identity" WHO-ASKS-S3. */}}
 {{- define "backup.env" -}}
 {{ include "backup.storeEnv" . }}
 - name: MONGODB
-  value: {{ include "common.dns" (dict "ctx" . "service" (printf "%s-mongodb" (include "common.base" .))) | quote }}
-{{ include "common.tlsEnv" . }}
+  value: {{ include "common.dns" (dict "ctx" .ctx "service" (printf "%s-mongodb" (include "common.base" .ctx))) | quote }}
+{{ include "common.tlsEnv" .ctx }}
 {{- end -}}
 
-{{/* The bucket, as rclone wants to hear of it. */}}
+{{/* The bucket, as rclone wants to hear of it: dict "ctx" $ "identity" WHO-ASKS-S3. */}}
 {{- define "backup.storeEnv" -}}
-{{ include "common.s3Env" (dict "ctx" . "bucket" "backups") }}
-- name: RCLONE_CONFIG_S3_TYPE
-  value: s3
-- name: RCLONE_CONFIG_S3_PROVIDER
-  value: Other
-{{- range $setting, $from := dict "ENDPOINT" "ENDPOINT" "REGION" "REGION" "FORCE_PATH_STYLE" "PATH_STYLE" "ACCESS_KEY_ID" "ACCESS_KEY" "SECRET_ACCESS_KEY" "SECRET_KEY" }}
-- name: RCLONE_CONFIG_S3_{{ $setting }}
-  value: $(S3_{{ $from }})
+{{ include "common.s3Env" (dict "ctx" .ctx "bucket" "backups" "identity" .identity) }}
+{{- $settings := dict "TYPE" "s3" "PROVIDER" "Other" "ENDPOINT" "$(S3_ENDPOINT)" "REGION" "$(S3_REGION)" "FORCE_PATH_STYLE" "$(S3_PATH_STYLE)" }}
+{{- if eq .identity "serviceAccount" }}
+{{- $_ := set $settings "ENV_AUTH" "true" }}
+{{- else }}
+{{- $settings = merge $settings (dict "ACCESS_KEY_ID" "$(S3_ACCESS_KEY)" "SECRET_ACCESS_KEY" "$(S3_SECRET_KEY)") }}
 {{- end }}
+{{- with .ctx.Values.serverSideEncryption }}
+{{- if ne .type "none" }}
+{{- $_ := set $settings "SERVER_SIDE_ENCRYPTION" .type }}
+{{- end }}
+{{- if .kmsKeyId }}
+{{- $_ := set $settings "SSE_KMS_KEY_ID" .kmsKeyId }}
+{{- end }}
+{{- end }}
+{{- range $setting, $value := $settings }}
+- name: RCLONE_CONFIG_S3_{{ $setting }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- with .ctx }}
 {{- if .Values.encryption.existingSecret }}
 - name: RCLONE_CONFIG_BACKUP_TYPE
   value: crypt
@@ -144,6 +155,7 @@ template:
 {{- end }}
 - name: RCLONE_CONFIG_BACKUP_REMOTE
   value: s3:$(S3_BUCKET)
+{{- end }}
 {{- end -}}
 
 {{/* What it can ask of a quota: a backup, a verification and a restore at the same time, and the metrics. */}}

@@ -1,6 +1,7 @@
-{{/* The jobs; they run MongoDB's own programs, so the umbrella says which image it has: dict "ctx" $ "mongodb" IMAGE. */}}
+{{/* The jobs; they run MongoDB's own programs, so the umbrella says which image it has: dict "ctx" $ "mongodb" IMAGE "identity" WHO-ASKS-S3. */}}
 {{- define "backup.cronjobs" -}}
 {{- $mongodb := .mongodb -}}
+{{- $identity := .identity -}}
 {{- with .ctx -}}
 {{- $retention := .Values.retention -}}
 apiVersion: batch/v1
@@ -16,7 +17,7 @@ spec:
       {{- range $name, $many := dict "KEEP_DAYS" $retention.keepDays "KEEP_LAST" $retention.keepLast "KEEP_WEEKLY" $retention.keepWeekly "KEEP_MONTHLY" $retention.keepMonthly }}
       {{- $env = append $env (dict "name" $name "value" (int64 $many | toString)) }}
       {{- end }}
-      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "name" "dump" "secrets" (list "backup-password") "resources" .Values.resources "at" "backup.resources" "env" (toYaml $env)) | nindent 6 }}
+      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "identity" $identity "name" "dump" "secrets" (list "backup-password") "resources" .Values.resources "at" "backup.resources" "env" (toYaml $env)) | nindent 6 }}
 ---
 apiVersion: batch/v1
 kind: CronJob
@@ -28,7 +29,7 @@ spec:
   jobTemplate:
     spec:
       {{- $volume := dict "emptyDir" (dict "sizeLimit" .Values.verification.size) | toYaml }}
-      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "name" "verify" "resources" .Values.verification.resources "at" "backup.verification.resources" "volume" $volume) | nindent 6 }}
+      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "identity" $identity "name" "verify" "resources" .Values.verification.resources "at" "backup.verification.resources" "volume" $volume) | nindent 6 }}
 ---
 # Never by itself: docs/disaster-recovery.md says how it is started.
 apiVersion: batch/v1
@@ -43,6 +44,6 @@ spec:
     spec:
       {{- $env := list (dict "name" "BACKUP" "value" "latest") (dict "name" "DROP" "value" "no") | toYaml }}
       {{- $secrets := list "keyfile" "root-password" "app-password" "backup-password" "exporter-password" }}
-      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "name" "restore" "secrets" $secrets "resources" .Values.resources "at" "backup.resources" "env" $env) | nindent 6 }}
+      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "identity" $identity "name" "restore" "secrets" $secrets "resources" .Values.resources "at" "backup.resources" "env" $env) | nindent 6 }}
 {{- end -}}
 {{- end -}}

@@ -1,11 +1,13 @@
 {{/*
 The pod that tells Prometheus what is in the bucket. It is a component of its own, which no selector takes for one of the
-jobs, with their ServiceAccount: whoever may read the bucket is the same. dict "ctx" $ "checksum" WHAT-ROLLS-IT-BESIDE-ITS-SCRIPTS.
+jobs, with their ServiceAccount: whoever may read the bucket is the same. dict "ctx" $ "identity" WHO-ASKS-S3
+"checksum" WHAT-ROLLS-IT-BESIDE-ITS-SCRIPTS.
 */}}
 {{- define "backup.metrics" -}}
 {{- $account := include "common.fullname" .ctx -}}
 {{- $metrics := .ctx.Values.metrics -}}
 {{- $checksum := .checksum -}}
+{{- $identity := .identity -}}
 {{- with merge (dict "component" "backup-metrics") .ctx -}}
 apiVersion: apps/v1
 kind: Deployment
@@ -36,7 +38,7 @@ spec:
             - name: metrics
               containerPort: 9090
           env:
-            {{- include "backup.storeEnv" . | nindent 12 }}
+            {{- include "backup.storeEnv" (dict "ctx" . "identity" $identity) | nindent 12 }}
           # The first look at a bucket that is away takes a minute.
           startupProbe:
             {{- include "backup.answers" . | nindent 12 }}

@@ -1,9 +1,13 @@
-{{/* A ServiceAccount that gives its pods no token. */}}
+{{/* A ServiceAccount that gives its pods no token; a cloud's webhook, which annotations call, mounts one of its own. */}}
 {{- define "common.serviceAccount" -}}
 apiVersion: v1
 kind: ServiceAccount
 metadata:
   {{- include "common.metadata" (dict "ctx" .) | nindent 2 }}
+  {{- with (.Values.serviceAccount | default dict).annotations }}
+  annotations:
+    {{- include "common.strings" . | nindent 4 }}
+  {{- end }}
 automountServiceAccountToken: false
 {{- end -}}
 

@@ -9,11 +9,13 @@
 endpoint: {{ trimSuffix "/" $outside.endpoint | quote }}
 region: {{ $outside.region | quote }}
 path-style: {{ $outside.pathStyle | quote }}
+identity: {{ $outside.identity }}
 ca.crt: {{ $outside.caBundle | default "" | quote }}
 {{- else }}
 endpoint: {{ $inside | quote }}
 region: us-east-1
 path-style: "true"
+identity: keys
 ca.crt: ""
 {{- end }}
 {{- end -}}
@@ -64,10 +66,12 @@ timeoutSeconds: 5
 {{- if not .Values.external.endpoint -}}
 {{- fail "objectstorage.external.endpoint: external.enabled is true, but nothing says where the storage answers; write its URL, such as https://s3.eu-central-1.amazonaws.com" -}}
 {{- end -}}
+{{- if eq .Values.external.identity "keys" -}}
 {{- if not .Values.global.secrets.existing.objectstorage -}}
-{{- fail (printf "global.secrets.existing.objectstorage: the object storage is outside this release, which can't make its keys; write the name of a Secret with the keys %s" (include "objectstorage.keys" . | fromYaml | keys | sortAlpha | join ", ")) -}}
+{{- fail (printf "global.secrets.existing.objectstorage: the object storage is outside this release, which can't make its keys; write the name of a Secret with the keys %s, or, where a cloud gives keys to ServiceAccounts, objectstorage.external.identity: serviceAccount" (include "objectstorage.keys" . | fromYaml | keys | sortAlpha | join ", ")) -}}
 {{- end -}}
 {{- include "common.checkSecret" (dict "ctx" . "part" "objectstorage" "keys" (include "objectstorage.keys" . | fromYaml | keys)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
