@@ -244,6 +244,16 @@ def test_a_backup_that_can_be_restored_is_marked_so(jobs: Jobs) -> None:
     assert json.loads(marked)["id"] == manifest["id"]
 
 
+def test_odd_names_of_collections_are_the_same_before_and_after(jobs: Jobs) -> None:
+    line = '\tdone dumping shop.a "b" \\ c (1 document)\n'
+    jobs.says("mongodump", ARCHIVE, DUMPED + line)
+    jobs.says(
+        "mongorestore", err=RESTORED + line.replace("done dumping", "finished restoring").replace(")", ", 0 failures)")
+    )
+    jobs.backup()
+    assert jobs.run("verify")[0] == 0
+
+
 def _flip(jobs: Jobs) -> None:
     (archive,) = (jobs.folder / "bucket").rglob("*.archive.gz")
     body = bytearray(archive.read_bytes())

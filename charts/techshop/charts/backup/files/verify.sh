@@ -16,8 +16,8 @@ fetch mongorestore --gzip --archive --oplogReplay --stopOnError || {
   kill -0 $server 2> /dev/null || fail "mongod stopped while it was restored into, as when its volume is full: $(words /tmp/mongod.log)"
   fail "mongorestore failed: $(words /tmp/restore.log)"
 }
-# Users are restored too, without a line that tells how many.
-said=$(sed -n 's/.*finished restoring \(.*\) (\([0-9]*\) documents\{0,1\}, 0 failures)$/\1 \2/p' /tmp/restore.log | grep -v '^admin\.' | sort)
+# Users are restored too, without a line that tells how many. Names as they stand in the manifest: with what JSON escapes.
+said=$(sed -n 's/\\/\\\\/g; s/"/\\"/g; s/.*finished restoring \(.*\) (\([0-9]*\) documents\{0,1\}, 0 failures)$/\1 \2/p' /tmp/restore.log | grep -v '^admin\.' | sort)
 stored=$(sed -n 's/^    "\(.*\)": \([0-9]*\),\{0,1\}$/\1 \2/p' /tmp/manifest.json | grep -v '^admin\.' | sort)
 [ "$said" = "$stored" ] || fail "other numbers of documents than the manifest's: $(diff <(echo "$stored") <(echo "$said") | grep '^[<>]' | tr '\n' ' ')"
 report=$(evaluate validate.js 'mongodb://127.0.0.1/') || fail "what was restored isn't sound: ${report:-$(words /tmp/mongosh.log)}"
