@@ -103,6 +103,46 @@ def test_each_order_acknowledged_before_a_backup_comes_back_with_the_documented_
     assert evaluate(release, SUMS) == sums, "an order is there without its stock movement, or the other way"
 
 
+def told(release: Release) -> dict[str, float]:
+    """Return what Prometheus is told of the backups, without the beginning that all names share."""
+    (pod,) = release.pods("backup-metrics")
+    return {name.removeprefix("techshop_backup_"): value for name, value in release.metrics(pod, 9090).items()}
+
+
+def test_prometheus_is_told_of_a_backup_whose_job_is_gone(release: Release, store: Release, jobs: Jobs) -> None:
+    began = time.time() - 1
+    jobs.run("backup")
+    jobs.run("backup-verify")
+    release.kubectl("delete", "jobs", "--all", "--wait")
+    assert not pods(release)
+
+    def check() -> bool:
+        found = told(release)
+        newest = stored(store, ".archive.gz")[-1]
+        with bucket(store, "backups") as there:
+            assert found["last_size_bytes"] == len(there.get(newest))
+        assert found["count"] == len(stored(store, ".manifest.json"))
+        times = [found[f"last_{what}_timestamp_seconds"] for what in ("success", "verified")]
+        return found["store_up"] == 1 and began < times[0] < times[1] < time.time()
+
+    eventually(check, seconds=150)
+    assert 0 <= told(release)["last_duration_seconds"] < 600
+
+
+def test_prometheus_is_told_that_the_bucket_is_away_and_what_was_known_of_it(release: Release, store: Release) -> None:
+    before = eventually(lambda: (found := told(release))["store_up"] and found, seconds=150)
+    store.kubectl("scale", "statefulset/techshop-objectstorage", "--replicas=0")
+    try:
+        after = eventually(lambda: not (found := told(release))["store_up"] and found, seconds=300)
+    finally:
+        store.kubectl("scale", "statefulset/techshop-objectstorage", "--replicas=1")
+        store.ready("objectstorage")
+    same = {"count", "last_success_timestamp_seconds", "last_size_bytes", "last_verified_timestamp_seconds"}
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert after["checked_timestamp_seconds"] > before["checked_timestamp_seconds"]
+    eventually(lambda: told(release)["store_up"] == 1, seconds=150)
+
+
 @contextmanager
 def dumping(release: Release, jobs: Jobs) -> Iterator[Future[str]]:
     """Run a backup, and give way while its dump stands still in the middle; afterwards it goes on."""
