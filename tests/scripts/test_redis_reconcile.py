@@ -45,8 +45,8 @@ def first_look(log: Path) -> list[str]:
 
 
 @pytest.fixture
-def asked(tmp_path: Path):
-    """Return a function that runs the loop for one look beside a node and gives the commands that it sent."""
+def scripts(tmp_path: Path) -> Path:
+    """The scripts, with all that they name in a folder of their own, and a redis-cli that answers from a table."""
     scripts = tmp_path / "scripts"
     for name in ("scripts", "run", "secrets", "tls", "bin"):
         (tmp_path / name).mkdir()
@@ -55,6 +55,8 @@ def asked(tmp_path: Path):
             file.read_text()
             .replace("/run/redis", f"{tmp_path}/run")
             .replace("sleep 3", "sleep 0.1")
+            .replace("sleep 2", "sleep 0.1")
+            .replace("sleep 1", "sleep 0.1")
             .replace("limit=60", "limit=1")
         )
         for folder in ("scripts", "secrets", "tls"):
@@ -68,13 +70,24 @@ def asked(tmp_path: Path):
     for name, text in programs.items():
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
+    return scripts
+
+
+def environment(folder: Path, node: int) -> dict[str, str]:
+    """What the scripts are told beside a node."""
+    env = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "CLUSTER": "true", "TLS": "false"}
+    return env | {"POD_NAME": f"shop-redis-{node}", "POD_IP": "10.0.0.1"}
+
+
+@pytest.fixture
+def asked(scripts: Path, tmp_path: Path):
+    """Return a function that runs the loop for one look beside a node and gives the commands that it sent."""
 
     def run(node: int = 1, **answers: str) -> list[str]:
         defaults = {"ping": "PONG", "CLUSTER NODES": nodes(), "INFO": "aof_last_write_status:ok\r"}
         told = defaults | {key.replace("__", " "): value for key, value in answers.items()}
         (tmp_path / "answers").write_text(json.dumps(told))
-        env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "CLUSTER": "true", "TLS": "false"}
-        env |= {"POD_NAME": f"shop-redis-{node}", "POD_IP": "10.0.0.1"}
+        env = environment(tmp_path, node)
         # A session of its own: the loop goes on in a child of the shell that a container would take along.
         with subprocess.Popen(["sh", scripts / "reconcile.sh"], env=env, start_new_session=True) as loop:
             try:
@@ -132,3 +145,26 @@ def test_only_the_loop_beside_node_0_ends_the_move_that_one_before_may_have_left
 def test_the_loop_looks_again_although_a_move_waits_for_a_node_that_is_gone(asked) -> None:
     commands = asked(0, CLUSTER__NODES=pair(0), **{"--cluster fix 10.0.0.1:6379": "HANG"})
     assert "--cluster fix 10.0.0.1:6379" in commands
+
+
+@pytest.mark.parametrize("busy", ["aof_rewrite_in_progress:1", "aof_rewrite_scheduled:1", "master_sync_in_progress:1"])
+def test_a_node_is_not_told_to_stop_while_it_writes_its_first_append_only_file(
+    scripts: Path, tmp_path: Path, busy: str
+) -> None:
+    def answer(info: str) -> None:
+        (tmp_path / "next").write_text(json.dumps({"CLUSTER NODES": nodes(), "INFO": info}))
+        (tmp_path / "next").rename(tmp_path / "answers")
+
+    answer(f"master_link_status:up\r\n{busy}\r")
+    with subprocess.Popen(["sh", scripts / "handover.sh"], env=environment(tmp_path, 1)) as handover:
+        with pytest.raises(subprocess.TimeoutExpired):
+            handover.wait(2)
+        answer("master_link_status:up\r\naof_rewrite_in_progress:0\r")
+        assert handover.wait(30) == 0
+
+
+def test_a_replica_whose_master_is_away_stops_at_once(scripts: Path, tmp_path: Path) -> None:
+    (tmp_path / "answers").write_text(json.dumps({"CLUSTER NODES": nodes(), "INFO": "master_link_status:down\r"}))
+    done = subprocess.run(["sh", scripts / "handover.sh"], env=environment(tmp_path, 1), timeout=30, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "asked").read_text().splitlines().count("INFO") == 1
