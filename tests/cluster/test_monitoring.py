@@ -152,7 +152,9 @@ def test_what_breaks_is_told_and_nothing_else_and_it_is_told_when_it_is_over(rel
             return expected.items() <= told(release, "firing").items()
 
         eventually(all_told, seconds=420)
-    assert told(release, "firing") == expected
+    # After five minutes without the object storage its own alert is right as well.
+    late = {"ShopPicturesDown": "warning"}
+    assert late | told(release, "firing") == late | expected
 
     for part in ("mongodb", "redis", "objectstorage"):
         release.ready(part)
