@@ -37,6 +37,8 @@ def release(prod: Release) -> Release:
             {"name": "test", "webhook_configs": [{"url": f"http://receiver.{prod.namespace}.svc:8080/"}]}
         ],
         monitoring__alertmanager__routes=[{"group_wait": "1s", "group_interval": "5s"}],
+        # No less than at most, which a busy machine makes it want, and which is an alert of its own.
+        app__autoscaling__minReplicas=4,
     )
     jobs = Jobs(prod.namespace)
     for name in ("backup", "backup-verify"):
