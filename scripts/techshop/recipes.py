@@ -26,9 +26,6 @@ MONGO_TOOLS = FOLDER / "mongo-tools"
 
 _SUITE = "bookworm"
 _BACKPORTS = f"{_SUITE}-backports"
-_MIRROR = "http://deb.debian.org/debian"
-_SECURITY = "http://deb.debian.org/debian-security"
-_HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
 _LEFT_OUT = ("doc", "info", "locale", "man")
 _NOT_SOURCE = {"node_modules", "dist", "test", ".git"}
 _PACKAGES_ADVICE = "Check that this machine reaches its package registries, and run the same command again."
@@ -100,7 +97,7 @@ def sources_list(mirror: str, configured: Iterable[str]) -> list[str]:
     found = {suite: uri for uri, suite, component in map(str.split, configured) if component == "main"}
     usable = {suite: uri for suite, uri in found.items() if suite in wanted}
     if _SUITE not in usable:
-        usable = {_SUITE: _MIRROR, f"{_SUITE}-updates": _MIRROR, f"{_SUITE}-security": _SECURITY}
+        usable = {_SUITE: rootfs.PUBLIC, f"{_SUITE}-updates": rootfs.PUBLIC, f"{_SUITE}-security": rootfs.SECURITY}
     # apt takes from there only what the suite itself doesn't have.
     usable[_BACKPORTS] = found.get(_BACKPORTS, usable[_SUITE])
     return [f"deb {uri} {suite} main" for suite, uri in sorted(usable.items())]
@@ -189,7 +186,7 @@ def _debian() -> Path:
                 *program,
                 "--variant=essential",
                 "--skip=output/dev",
-                f"--hook-dir={_HOOKS}",
+                f"--hook-dir={rootfs.MERGED_USR}",
                 '--aptopt=Apt::Install-Recommends "false"',
                 *left_out,
                 "--dpkgopt=path-include=/usr/share/doc/*/copyright",
@@ -205,7 +202,7 @@ def _debian() -> Path:
                 advice=_PACKAGES_ADVICE,
             )
 
-    return _made("debian", [_SUITE, _HOOKS, *left_out, *sets], make)
+    return _made("debian", [_SUITE, rootfs.MERGED_USR, *left_out, *sets], make)
 
 
 def _node() -> Path:

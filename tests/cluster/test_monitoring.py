@@ -103,7 +103,7 @@ def test_every_pod_is_scraped_once(release: Release, prometheus: str) -> None:
     assert max(Counter(target["scrapeUrl"] for target in found).values()) == 1
     jobs = Counter(target["labels"]["job"] for target in found)
     for component in PER_POD:
-        job = component.removesuffix("-metrics") if component == "backup-metrics" else component
+        job = {"backup-metrics": "backup"}.get(component, component)
         assert jobs[job] == len(release.pods(component)) > 0, component
     for series in ask(prometheus, 'count by (job) ({__name__=~".+"})'):
         print(series["metric"], series["value"][1])
