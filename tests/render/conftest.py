@@ -91,7 +91,12 @@ SETUPS = [
     _setup("vertical", app__verticalPodAutoscaler={"enabled": True, "updateMode": "InPlaceOrRecreate"}),
     _setup("both-autoscalers", app__autoscaling__enabled=True, app__verticalPodAutoscaler__enabled=True),
     _setup("load-balancer", app__service={"type": "LoadBalancer", "annotations": {"cost": 1000000}}),
-    _setup("no-policies", networkPolicy__enabled=False, backup__metrics__enabled=False),
+    _setup(
+        "no-policies",
+        networkPolicy__enabled=False,
+        backup__metrics__enabled=False,
+        backup__redis__enabled=False,
+    ),
     _setup("stores-only", app__enabled=False),
     _setup("no-objectstorage", objectstorage__enabled=False, backup__enabled=False),
     _setup("node-exporter", monitoring__nodeExporter__enabled=True, monitoring__prometheus__nodeMetrics=False),

@@ -6,6 +6,7 @@ import pytest
 from conftest import Object, by_name, objects, one
 
 JOBS = {"backup": "dump", "backup-verify": "verify", "restore": "restore"}
+ALL_JOBS = [*JOBS, "backup-redis"]
 OUTSIDE = {
     "objectstorage.external": {"enabled": True, "endpoint": "https://s3.example.com"},
     "global.secrets.existing.objectstorage": "s3-login",
@@ -30,9 +31,10 @@ def env(name: str, **values: Any) -> dict[str, Any]:
 
 
 def test_a_backup_and_its_trial_run_each_night_and_a_restore_never_by_itself() -> None:
-    specs = {name: cron(name) for name in JOBS}
+    specs = {name: cron(name) for name in ALL_JOBS}
     assert {name: spec["schedule"] for name, spec in specs.items() if not spec.get("suspend")} == {
         "backup": "0 2 * * *",
+        "backup-redis": "0 2 * * *",
         "backup-verify": "0 4 * * *",
     }
     for spec in specs.values():
@@ -61,8 +63,41 @@ def test_a_job_sees_the_passwords_that_it_needs(name: str, keys: list[str] | Non
     assert [[item["key"] for item in secret["items"]] for secret in secrets] == ([keys] if keys else [])
 
 
+def test_snapshots_run_the_redis_that_serves_and_see_its_password_only() -> None:
+    spec = pod("backup-redis", redis__image__tag="8.2.1", redis__resources__limits__memory="1Gi")
+    (container,) = spec["containers"]
+    assert (container["image"], container["command"]) == (
+        "docker.io/library/redis:8.2.1",
+        ["bash", "/scripts/redis.sh"],
+    )
+    assert [volume["secret"] for volume in spec["volumes"] if "secret" in volume] == [
+        {
+            "secretName": "techshop-redis",
+            "defaultMode": 0o440,
+            "items": [{"key": "admin-password", "path": "admin-password"}],
+        }
+    ]
+    assert {"name": "data", "emptyDir": {"sizeLimit": "1Gi"}} in spec["volumes"]
+    assert env("backup-redis")["REDIS"] == "techshop-redis.shop.svc.cluster.local"
+    assert "MONGODB" not in env("backup-redis")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"backup.redis.enabled": False},
+        {"redis.enabled": False, "app.redis.url": "redis://r", "global.secrets.existing.redis": "r"},
+    ],
+)
+def test_without_snapshots_nobody_of_the_backup_reaches_redis(values: dict[str, Any]) -> None:
+    rendered = objects(values=values)
+    assert ("CronJob", "techshop-backup-redis") not in by_name(rendered)
+    policy = by_name(rendered)["NetworkPolicy", "techshop-backup"]["spec"]
+    assert [rule["ports"][0]["port"] for rule in policy["egress"]] == [27017, 8333]
+
+
 def test_the_reason_of_a_failure_is_kept_with_the_pod() -> None:
-    for name in JOBS:
+    for name in ALL_JOBS:
         (container,) = pod(name)["containers"]
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
@@ -146,7 +181,7 @@ def test_encryption_keeps_the_names_that_retention_reads() -> None:
 
 
 def test_each_job_finds_the_encryption_password_where_its_script_looks() -> None:
-    for name in JOBS:
+    for name in ALL_JOBS:
         (container,) = pod(name, backup__encryption__existingSecret="mine")["containers"]
         assert {"name": "encryption", "mountPath": "/encryption"} in container["volumeMounts"]
 
@@ -186,12 +221,12 @@ def test_what_can_not_be_backed_up_is_refused(refused, values: dict[str, Any], s
     assert said in refused(values=values)
 
 
-def test_backups_go_only_to_mongodb_and_the_bucket() -> None:
+def test_backups_go_only_to_the_stores_and_the_bucket() -> None:
     policy = one([i for i in objects() if i["kind"] == "NetworkPolicy"], "NetworkPolicy", "-backup")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in policy
     assert [rule["ports"] for rule in policy["egress"]] == [
-        [{"protocol": "TCP", "port": port}] for port in (27017, 8333)
+        [{"protocol": "TCP", "port": port}] for port in (27017, 6379, 8333)
     ]
 
 

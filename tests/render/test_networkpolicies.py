@@ -29,7 +29,7 @@ def test_no_rule_opens_all_destinations() -> None:
 
 
 def test_only_members_the_storefront_and_the_backup_reach_a_store() -> None:
-    for store, port, clients in (("mongodb", 27017, ["app", "backup"]), ("redis", 6379, ["app"])):
+    for store, port, clients in (("mongodb", 27017, ["app", "backup"]), ("redis", 6379, ["app", "backup"])):
         allowed = [
             peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
             for rule in policies()[f"techshop-{store}"]["ingress"]

@@ -43,6 +43,16 @@ matchLabels:
 {{- end -}}
 {{- end -}}
 
+{{/* The stores that the backup reaches, as a list. */}}
+{{- define "techshop.backedUp" -}}
+{{- with .Subcharts.backup -}}
+- mongodb
+{{- if and .Values.redis.enabled $.Values.redis.enabled }}
+- redis
+{{- end }}
+{{- end -}}
+{{- end -}}
+
 {{/* Who asks the object storage: keys, or the ServiceAccount of a pod. */}}
 {{- define "techshop.s3Identity" -}}
 {{- with .Subcharts.objectstorage -}}
@@ -57,6 +67,9 @@ matchLabels:
 {{- if ne $chart.Chart.Type "library" -}}
 {{- $demands = append $demands (include (printf "%s.demand" $part) $chart) -}}
 {{- end -}}
+{{- end -}}
+{{- if has "redis" (include "techshop.backedUp" . | fromYamlArray) -}}
+{{- $demands = append $demands (include "backup.redisDemand" .Subcharts.backup) -}}
 {{- end -}}
 {{- include "common.sum" $demands -}}
 {{- end -}}

@@ -45,10 +45,4 @@ EOF
 unfinished=''
 say "stored $backup, $stored bytes"
 
-objects | awk -v now="$(date -u +%Y%m%dT%H%M%SZ)" -v keepDays="$KEEP_DAYS" -v keepLast="$KEEP_LAST" \
-  -v keepWeekly="$KEEP_WEEKLY" -v keepMonthly="$KEEP_MONTHLY" -f /scripts/retention.awk > /tmp/gone
-while read -r path; do
-  store deletefile "backup:$path" || fail "the backup is stored, but $path can't be deleted: $(words /tmp/store.log)"
-  say "deleted $path"
-done < /tmp/gone
-finish 'old backups are deleted'
+delete_old mongodb

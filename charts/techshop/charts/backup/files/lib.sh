@@ -51,9 +51,21 @@ reach_store() {
   store lsf --max-depth 1 backup: > /dev/null || fail "can't list the bucket $S3_BUCKET at $S3_ENDPOINT: $(words /tmp/store.log)"
 }
 
-# objects: the paths of all that is in the bucket under mongodb/.
+# objects [FOLDER]: the paths of all that is in the bucket under mongodb/, or another.
 objects() {
-  store lsf --recursive --files-only backup:mongodb 2> /dev/null | sed 's|^|mongodb/|'
+  store lsf --recursive --files-only "backup:${1:-mongodb}" 2> /dev/null | sed "s|^|${1:-mongodb}/|"
+}
+
+# delete_old FOLDER: delete the backups there that nobody wants to keep, and end.
+delete_old() {
+  objects "$1" | awk -v now="$(date -u +%Y%m%dT%H%M%SZ)" -v keepDays="$KEEP_DAYS" -v keepLast="$KEEP_LAST" \
+    -v keepWeekly="$KEEP_WEEKLY" -v keepMonthly="$KEEP_MONTHLY" -f /scripts/retention.awk > /tmp/gone ||
+    fail "the backup is stored, but what is old can't be found"
+  while read -r path; do
+    store deletefile "backup:$path" || fail "the backup is stored, but $path can't be deleted: $(words /tmp/store.log)"
+    say "deleted $path"
+  done < /tmp/gone
+  finish 'old backups are deleted'
 }
 
 # ids KIND: the ids of those that have an object of this kind, the oldest first.

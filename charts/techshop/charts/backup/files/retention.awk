@@ -24,6 +24,7 @@ match($0, /[0-9]+T[0-9]+Z\./) {
   kind = substr($0, RSTART + RLENGTH - 1)
   if (!(start in at)) { at[start] = time; starts[++all] = start }
   has[start, kind] = 1
+  kinds[start] = kinds[start] " " kind
 }
 
 END {
@@ -50,7 +51,11 @@ END {
   keep_newest_of(month, keepMonthly)
   if (verified) keep[verified] = 1
   for (i = 1; i <= n; i++) if (!(i in keep)) gone[++others] = backup[i]
-  split(".manifest.json .verified.json .archive.gz", kinds, " ")
-  for (i = 1; i <= others; i++)
-    for (j = 1; j <= 3; j++) if (has[gone[i], kinds[j]]) print gone[i] kinds[j]
+  for (i = 1; i <= others; i++) {
+    start = gone[i]
+    if (has[start, ".manifest.json"]) print start ".manifest.json"
+    if (has[start, ".verified.json"]) print start ".verified.json"
+    many = split(kinds[start], rest, " ")
+    for (j = 1; j <= many; j++) if (rest[j] !~ /^[.](manifest|verified)[.]json$/) print start rest[j]
+  }
 }

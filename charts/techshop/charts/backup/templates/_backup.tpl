@@ -1,6 +1,6 @@
 {{/*
-A job of ours: dict "ctx" $ "mongodb" IMAGE "identity" WHO-ASKS-S3 "name" SCRIPT "resources" RESOURCES "at" KEY and, where it has some, "secrets" (list KEY ...)
-"env" YAML "volume" YAML.
+A job of ours: dict "ctx" $ "part" mongodb|redis "image" IMAGE "identity" WHO-ASKS-S3 "name" SCRIPT "resources" RESOURCES "at" KEY
+and, where it has some, "secrets" (list KEY ...) "env" YAML "volume" YAML.
 */}}
 {{- define "backup.job" -}}
 {{- $ctx := .ctx -}}
@@ -14,7 +14,7 @@ template:
     {{- include "common.podSpec" (dict "ctx" $ctx "user" 999) | nindent 4 }}
     restartPolicy: Never
     initContainers:
-      # One program beside MongoDB's: of a stream between two containers neither knows how the other's half ended.
+      # One program beside the store's: of a stream between two containers neither knows how the other's half ended.
       - name: rclone
         {{- include "common.container" (dict "ctx" $ctx "image" $values.image "resources" .resources "at" .at) | nindent 8 }}
         command: [sh, -c, 'cp "$(command -v rclone)" /etc/ssl/certs/ca-certificates.crt /tools/']
@@ -23,11 +23,11 @@ template:
             mountPath: /tools
     containers:
       - name: {{ .name }}
-        {{- include "common.container" (dict "ctx" $ctx "image" .mongodb "resources" .resources "at" .at) | nindent 8 }}
+        {{- include "common.container" (dict "ctx" $ctx "image" .image "resources" .resources "at" .at) | nindent 8 }}
         command: [bash, /scripts/{{ .name }}.sh]
         terminationMessagePolicy: FallbackToLogsOnError
         env:
-          {{- include "backup.env" (dict "ctx" $ctx "identity" .identity) | nindent 10 }}
+          {{- include "backup.env" (dict "ctx" $ctx "part" .part "identity" .identity) | nindent 10 }}
           {{- with .env }}
           {{- . | nindent 10 }}
           {{- end }}
@@ -58,7 +58,7 @@ template:
       {{- with .secrets }}
       - name: secrets
         secret:
-          secretName: {{ include "common.secretName" (dict "ctx" $ctx "part" "mongodb") | quote }}
+          secretName: {{ include "common.secretName" (dict "ctx" $ctx "part" $.part) | quote }}
           defaultMode: 0440
           items:
             {{- range . }}
@@ -80,7 +80,7 @@ template:
       {{- if $values.global.tls.enabled }}
       - name: tls
         secret:
-          secretName: {{ include "common.tlsSecretName" (dict "ctx" $ctx "part" "mongodb") | quote }}
+          secretName: {{ include "common.tlsSecretName" (dict "ctx" $ctx "part" .part) | quote }}
           defaultMode: 0440
           items:
             - key: ca.crt
@@ -111,11 +111,11 @@ template:
 {{- end }}
 {{- end -}}
 
-{{/* Variables of every job: the bucket and MongoDB; dict "ctx" $ "identity" WHO-ASKS-S3. */}}
+{{/* Variables of every job: the bucket and the store; dict "ctx" $ "part" mongodb|redis "identity" WHO-ASKS-S3. */}}
 {{- define "backup.env" -}}
 {{ include "backup.storeEnv" . }}
-- name: MONGODB
-  value: {{ include "common.dns" (dict "ctx" .ctx "service" (printf "%s-mongodb" (include "common.base" .ctx))) | quote }}
+- name: {{ upper .part }}
+  value: {{ include "common.dns" (dict "ctx" .ctx "service" (printf "%s-%s" (include "common.base" .ctx) .part)) | quote }}
 {{ include "common.tlsEnv" .ctx }}
 {{- end -}}
 
@@ -173,11 +173,16 @@ template:
 {{- toYaml $demand -}}
 {{- end -}}
 
-{{/* What all three schedules have in common. */}}
+{{/* What all schedules have in common. */}}
 {{- define "backup.cron" -}}
 timeZone: {{ .Values.timeZone | quote }}
 concurrencyPolicy: Forbid
 startingDeadlineSeconds: 3600
 successfulJobsHistoryLimit: 3
 failedJobsHistoryLimit: 3
+{{- end -}}
+
+{{/* What the snapshots of Redis can ask of it, where Redis is on. */}}
+{{- define "backup.redisDemand" -}}
+{{- include "common.demand" (dict "pods" 1 "containers" (list .Values.resources)) -}}
 {{- end -}}

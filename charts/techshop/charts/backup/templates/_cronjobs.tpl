@@ -3,7 +3,6 @@
 {{- $mongodb := .mongodb -}}
 {{- $identity := .identity -}}
 {{- with .ctx -}}
-{{- $retention := .Values.retention -}}
 apiVersion: batch/v1
 kind: CronJob
 metadata:
@@ -13,11 +12,7 @@ spec:
   {{- include "backup.cron" . | nindent 2 }}
   jobTemplate:
     spec:
-      {{- $env := list }}
-      {{- range $name, $many := dict "KEEP_DAYS" $retention.keepDays "KEEP_LAST" $retention.keepLast "KEEP_WEEKLY" $retention.keepWeekly "KEEP_MONTHLY" $retention.keepMonthly }}
-      {{- $env = append $env (dict "name" $name "value" (int64 $many | toString)) }}
-      {{- end }}
-      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "identity" $identity "name" "dump" "secrets" (list "backup-password") "resources" .Values.resources "at" "backup.resources" "env" (toYaml $env)) | nindent 6 }}
+      {{- include "backup.job" (dict "ctx" . "part" "mongodb" "image" $mongodb "identity" $identity "name" "dump" "secrets" (list "backup-password") "resources" .Values.resources "at" "backup.resources" "env" (include "backup.retentionEnv" . | trim)) | nindent 6 }}
 ---
 apiVersion: batch/v1
 kind: CronJob
@@ -29,7 +24,7 @@ spec:
   jobTemplate:
     spec:
       {{- $volume := dict "emptyDir" (dict "sizeLimit" .Values.verification.size) | toYaml }}
-      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "identity" $identity "name" "verify" "resources" .Values.verification.resources "at" "backup.verification.resources" "volume" $volume) | nindent 6 }}
+      {{- include "backup.job" (dict "ctx" . "part" "mongodb" "image" $mongodb "identity" $identity "name" "verify" "resources" .Values.verification.resources "at" "backup.verification.resources" "volume" $volume) | nindent 6 }}
 ---
 # Never by itself: docs/disaster-recovery.md says how it is started.
 apiVersion: batch/v1
@@ -44,6 +39,34 @@ spec:
     spec:
       {{- $env := list (dict "name" "BACKUP" "value" "latest") (dict "name" "DROP" "value" "no") | toYaml }}
       {{- $secrets := list "keyfile" "root-password" "app-password" "backup-password" "exporter-password" }}
-      {{- include "backup.job" (dict "ctx" . "mongodb" $mongodb "identity" $identity "name" "restore" "secrets" $secrets "resources" .Values.resources "at" "backup.resources" "env" $env) | nindent 6 }}
+      {{- include "backup.job" (dict "ctx" . "part" "mongodb" "image" $mongodb "identity" $identity "name" "restore" "secrets" $secrets "resources" .Values.resources "at" "backup.resources" "env" $env) | nindent 6 }}
 {{- end -}}
+{{- end -}}
+
+{{/* Snapshots of Redis, beside each backup of MongoDB: dict "ctx" $ "redis" VALUES-OF-REDIS "identity" WHO-ASKS-S3. */}}
+{{- define "backup.redisCronjob" -}}
+{{- $redis := .redis -}}
+{{- $identity := .identity -}}
+{{- with .ctx -}}
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  {{- include "common.metadata" (dict "ctx" . "name" (printf "%s-redis" (include "common.fullname" .))) | nindent 2 }}
+spec:
+  schedule: {{ .Values.schedule | quote }}
+  {{- include "backup.cron" . | nindent 2 }}
+  jobTemplate:
+    spec:
+      {{- $volume := dict "emptyDir" (dict "sizeLimit" $redis.resources.limits.memory) | toYaml }}
+      {{- include "backup.job" (dict "ctx" . "part" "redis" "image" $redis.image "identity" $identity "name" "redis" "secrets" (list "admin-password") "resources" .Values.resources "at" "backup.resources" "env" (include "backup.retentionEnv" . | trim) "volume" $volume) | nindent 6 }}
+{{- end -}}
+{{- end -}}
+
+{{/* Which backups stay. */}}
+{{- define "backup.retentionEnv" -}}
+{{- $retention := .Values.retention -}}
+{{- range $name, $many := dict "KEEP_DAYS" $retention.keepDays "KEEP_LAST" $retention.keepLast "KEEP_WEEKLY" $retention.keepWeekly "KEEP_MONTHLY" $retention.keepMonthly }}
+- name: {{ $name }}
+  value: {{ int64 $many | quote }}
+{{- end }}
 {{- end -}}
