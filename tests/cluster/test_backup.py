@@ -209,6 +209,21 @@ def test_a_bucket_that_can_not_be_used_fails_every_job_with_the_reason(
         jobs.run(job, **{setting: value})
 
 
+def test_a_full_volume_fails_the_verification_with_the_reason(release: Release, jobs: Jobs) -> None:
+    def give(**room: str | None) -> None:
+        volumes = {"volumes": [{"name": "data", "emptyDir": room}]}
+        patch = {"spec": {"jobTemplate": {"spec": {"template": {"spec": volumes}}}}}
+        release.kubectl("patch", "cronjob/techshop-backup-verify", "--patch", json.dumps(patch))
+
+    jobs.run("backup")
+    give(medium="Memory", sizeLimit="128Mi")
+    try:
+        with pytest.raises(Failure, match="as when its volume is full"):
+            jobs.run("backup-verify")
+    finally:
+        give(medium=None, sizeLimit="20Gi")
+
+
 def test_one_wrong_byte_is_found_and_says_so(store: Release, jobs: Jobs) -> None:
     (path,) = [path for path in stored(store, ".archive.gz") if path.rpartition(".archive")[0] in marked(store)][-1:]
     with bucket(store, "backups") as found:

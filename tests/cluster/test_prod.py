@@ -1,5 +1,6 @@
 """The production environment: a replica set of three and a Redis Cluster of six, under customers who keep ordering."""
 
+import base64
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import runbooks
-from conftest import eventually
+from conftest import bucket, eventually
 
 from techshop import helm, paths, publish, shell
 from techshop.errors import Failure
 from techshop.release import Release
+from techshop.restore import Jobs
 from techshop.shop import Ledger, Shop
 
 
@@ -58,6 +60,29 @@ def test_redis_accounts_can_do_what_they_must_and_no_more(release: Release) -> N
     assert "NOAUTH" in release.kubectl(
         "exec", "techshop-redis-0", "-c", "redis", "--", "redis-cli", "GET", "shop:probe"
     )
+
+
+def test_a_snapshot_of_each_shard_is_in_the_bucket_and_redis_loads_it(release: Release) -> None:
+    keys = {f"shop:snapshot-{number}" for number in range(20)}
+    set_all = """REDISCLI_AUTH=$(cat /secrets/app-password) redis-cli -c --no-auth-warning --user app"""
+    sent = "".join(f"SET {key} there EX 600\n" for key in keys)
+    assert _in_redis(release, set_all, sent).split() == ["OK"] * 20
+    Jobs(release.namespace).run("backup-redis")
+    with bucket(release, "backups") as found:
+        snapshots = {
+            path: found.get(path) for path in found.list() if path.startswith("redis/") and path.endswith(".rdb")
+        }
+    assert len(snapshots) == 3
+    # In a Redis of its own, beside one that serves.
+    load = """mkdir /data/look && cd /data/look && base64 -d > dump.rdb && trap 'kill $!; rm -r /data/look' EXIT
+redis-server --port 0 --unixsocket /data/look/socket --dir /data/look --appendonly no > log &
+until redis-cli -s socket ping 2> /dev/null | grep -q PONG; do sleep 0.1; done
+redis-cli -s socket --scan"""
+    loaded = []
+    for content in snapshots.values():
+        loaded += _in_redis(release, load, base64.b64encode(content).decode()).split()
+    assert keys <= set(loaded)
+    assert len(set(loaded)) == len(loaded)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +165,12 @@ def test_both_helms_upgrade_from_the_last_release_and_roll_back_to_it_while_cust
     # No pod names the chart's version.
     assert not same or _pods(release) == pods
     assert orders.retried == []
+
+
+def _in_redis(release: Release, script: str, stdin: str) -> str:
+    """Run a script in the container of a Redis node."""
+    pod = ("--namespace", release.namespace, "exec", "-i", "techshop-redis-0", "-c", "redis", "--")
+    return helm.kubectl(*pod, "sh", "-c", script, stdin=stdin)
 
 
 def _pods(release: Release) -> dict[str, str]:

@@ -27,7 +27,7 @@ finish() {
   stop
   say "$*"
 }
-trap 'fail "stopped before it was done: its pod was deleted, or its time was over"' TERM
+trap 'fail "stopped before it was done: its pod was deleted or, as when its volume is full, evicted, or its time was over"' TERM
 trap 'fail "ended before it was done"' EXIT
 
 # show FILE: show what is written to a file from now on.
