@@ -54,7 +54,8 @@ def _measure(release: Release, fault: str, inject: Callable[[Release], None]) ->
         assert sessions.result is not None
         gap, again = float(sessions.result["longest_gap"]), int(sessions.result["failed"])
     else:
-        with Ledger(release.url) as orders:
+        # The stores' defaults may take minutes on a busy machine: a figure as well.
+        with Ledger(release.url, patience=300) as orders:
             time.sleep(5)
             orders.longest_gap = 0.0
             inject(release)

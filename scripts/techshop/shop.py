@@ -86,6 +86,8 @@ class Ledger:
     url: str
     customers: int = 2
     pause: float = 0.1
+    #: Seconds for which an order is sent again before it has failed for good.
+    patience: float = 60.0
     placed: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     #: Longest time in seconds between two orders acknowledged to the same customer.
@@ -96,7 +98,7 @@ class Ledger:
     def __enter__(self) -> "Ledger":
         """Start ordering, and wait until each customer has placed one order."""
         self._stop = threading.Event()
-        self._shops = [Shop(self.url) for _ in range(self.customers)]
+        self._shops = [Shop(self.url, self.patience) for _ in range(self.customers)]
         self._product = next(item["id"] for item in self._shops[0].products() if item["stock"] > 10_000)
         self._threads = [threading.Thread(target=self._order, args=(shop,), daemon=True) for shop in self._shops]
         started = [threading.Event() for _ in self._shops]
@@ -111,7 +113,7 @@ class Ledger:
         """Stop ordering."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(self.patience + 30)
 
     @property
     def retried(self) -> list[str]:
