@@ -28,8 +28,8 @@ def schemas() -> dict[tuple[str, str], Schema]:
         Failure: a module could not be downloaded, or is not the pinned one.
     """
     found: dict[tuple[str, str], Schema] = {}
-    for pin in tomllib.loads(_PINS.read_text())["crds"].values():
-        for file in _files(pin):
+    for name in _pins():
+        for file in files(name):
             for document in yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader):
                 found |= dict(_versions(document))
     return found
@@ -57,14 +57,20 @@ def _strict(schema: Any) -> Any:  # noqa: ANN401 - whatever a schema holds
     return strict
 
 
-def _files(pin: dict[str, Any]) -> list[Path]:
-    """Return a module's files with CRDs; downloaded when they are not there yet."""
+def _pins() -> dict[str, dict[str, Any]]:
+    pins: dict[str, dict[str, Any]] = tomllib.loads(_PINS.read_text())["crds"]
+    return pins
+
+
+def files(name: str) -> list[Path]:
+    """Return the files with an operator's CRDs, by its name in ``crds.toml``; downloaded once."""
+    pin = _pins()[name]
     folder = paths.CACHE / "crds" / pin["sha256"][:16]
-    files = [folder / Path(name).name for name in pin["files"]]
+    found = [folder / Path(file).name for file in pin["files"]]
     with locks.hold("crds", "downloading CRDs"):
         if not folder.exists():
-            _download(pin, files[0])
-    return files
+            _download(pin, found[0])
+    return found
 
 
 def _download(pin: dict[str, Any], file: Path) -> None:

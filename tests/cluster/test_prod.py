@@ -11,7 +11,7 @@ import pytest
 import runbooks
 from conftest import bucket, eventually
 
-from techshop import helm, paths, publish, shell
+from techshop import crds, helm, paths, publish, shell
 from techshop.errors import Failure
 from techshop.release import Release
 from techshop.restore import Jobs
@@ -83,6 +83,35 @@ redis-cli -s socket --scan"""
         loaded += _in_redis(release, load, base64.b64encode(content).decode()).split()
     assert keys <= set(loaded)
     assert len(set(loaded)) == len(loaded)
+
+
+def test_snapshots_of_volumes_are_waited_for_and_too_many_deleted(release: Release) -> None:
+    (crd,) = crds.files("external-snapshotter")
+    helm.kubectl("apply", "-f", str(crd))
+    release.upgrade(backup__volumeSnapshots={"enabled": True, "keepLast": 1})
+
+    def waiting() -> list[str]:
+        found = json.loads(release.kubectl("get", "volumesnapshots", "-o", "json"))["items"]
+        return [item["metadata"]["name"] for item in found if "status" not in item]
+
+    def all_waiting() -> list[str]:
+        found = waiting()
+        assert len(found) == 9
+        return found
+
+    # No storage here makes any: this test says that one has.
+    for _ in range(2):
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(Jobs(release.namespace).run, "backup-snapshots")
+            taken = eventually(all_waiting, every=1)
+            assert not running.done()
+            for name in taken:
+                patch = ("--subresource=status", "--type=merge", "--patch", '{"status": {"readyToUse": true}}')
+                release.kubectl("patch", "volumesnapshot", name, *patch)
+            assert "9 snapshots are ready" in running.result()
+    left = release.kubectl("get", "volumesnapshots", "-o", "name").split()
+    assert sorted(name.partition("/")[2] for name in left) == sorted(taken)
+    helm.kubectl("delete", "-f", str(crd))
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ SETUPS = [
     _setup("no-objectstorage", objectstorage__enabled=False, backup__enabled=False),
     _setup("node-exporter", monitoring__nodeExporter__enabled=True, monitoring__prometheus__nodeMetrics=False),
     _setup("operator", "prod", monitoring__operator={"enabled": True, "labels": {"release": "kps"}}),
+    _setup("volume-snapshots", "prod", backup__volumeSnapshots={"enabled": True, "className": "csi"}),
     _setup("encrypted-backups", backup__encryption__existingSecret="backup-password"),
     _setup(
         "s3-by-identity",

@@ -287,3 +287,25 @@ def test_only_scrapers_reach_the_metrics_which_reach_only_the_bucket() -> None:
         assert policy["policyTypes"] == ["Ingress", "Egress"]
         assert policy["ingress"] == [{"from": [ours, *scrapers], "ports": [{"protocol": "TCP", "port": 9090}]}]
         assert [rule["ports"] for rule in policy["egress"]] == [[{"protocol": "TCP", "port": 8333}]]
+
+
+def test_snapshots_of_volumes_ask_the_api_and_nothing_else() -> None:
+    values = {"backup.volumeSnapshots": {"enabled": True, "className": "csi"}, "backup.deadlineSeconds": 600}
+    rendered = by_name(objects(values=values))
+    (container,) = rendered["CronJob", "techshop-backup-snapshots"]["spec"]["jobTemplate"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    env = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert (env["CLASS"], env["KEEP_LAST"], env["PATIENCE"]) == ("csi", "7", "570")
+    assert rendered["Role", "techshop-backup-snapshots"]["rules"] == [
+        {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list"]},
+        {
+            "apiGroups": ["snapshot.storage.k8s.io"],
+            "resources": ["volumesnapshots"],
+            "verbs": ["create", "delete", "list"],
+        },
+    ]
+    policy = rendered["NetworkPolicy", "techshop-backup-snapshots"]["spec"]
+    assert [[port["port"] for port in rule["ports"]] for rule in policy["egress"]] == [[443, 6443]]
+    assert "ingress" not in policy
+    assert "annotations" not in rendered["ServiceAccount", "techshop-backup-snapshots"]["metadata"]

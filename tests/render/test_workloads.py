@@ -11,7 +11,7 @@ SERVING = [workload for workload in LASTING if workload.item["kind"] != "CronJob
 #: What reads the node, for which nothing but its mounts is an exception to the restricted standard.
 NODE_LEVEL = {"node-exporter"}
 #: What asks the cluster's API.
-CLIENTS_OF_THE_API = {"prometheus", "kube-state-metrics"}
+CLIENTS_OF_THE_API = {"prometheus", "kube-state-metrics", "backup-snapshots"}
 #: redis-server writes its volume and /run/redis only, Prometheus and Alertmanager theirs, the others nothing at all.
 WRITES_NO_TMP = {"redis", "prometheus", "alertmanager", "kube-state-metrics", "node-exporter"}
 

@@ -158,12 +158,15 @@ template:
 {{- end }}
 {{- end -}}
 
-{{/* What it can ask of a quota: a backup, a verification and a restore at the same time, and the metrics. */}}
+{{/* What it can ask of a quota: a backup, a verification, a restore and snapshots of volumes at the same time, and the metrics. */}}
 {{- define "backup.demand" -}}
 {{- $demand := dict -}}
 {{- $pods := list .Values.resources .Values.resources .Values.verification.resources -}}
 {{- if .Values.metrics.enabled -}}
 {{- $pods = append $pods .Values.metrics.resources -}}
+{{- end -}}
+{{- if .Values.volumeSnapshots.enabled -}}
+{{- $pods = append $pods .Values.resources -}}
 {{- end -}}
 {{- range $pods -}}
 {{- range $resource, $amount := include "common.demand" (dict "pods" 1 "containers" (list .)) | fromYaml -}}
