@@ -23,6 +23,10 @@ _LABEL = f"label=io.x-k8s.kind.cluster={NAME}"
 _RECORD = "techshop-cluster"
 #: Seconds for which a cluster that was complete once may stay silent before it counts as broken.
 _PATIENCE = 180
+_MORE_WATCHES = (
+    "This machine gives its nodes too few watches of files. As root:"
+    " `sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=1048576`; then run the same command again."
+)
 _AGAIN = "Run the same command again; if it stays so, `techshop cluster delete` and then once more."
 
 
@@ -237,9 +241,21 @@ def _wait_ready(seconds: int) -> None:
                         kubectl("rollout", "status", name, "-n", namespace, limit, timeout=seconds + 30)
             kubectl("wait", "--for=condition=Available", "apiservice", "--all", limit, timeout=seconds + 30)
         except Failure as failure:
-            pods = shell.lines(kubectl("get", "pods", "-A", "--no-headers"))
-            unready = [line for line in pods if " Running " not in line]
-            raise Failure("the cluster doesn't get ready", _AGAIN, "\n".join([failure.tail, *unready])) from failure
+            said = "\n".join([failure.tail, *_unready()])
+            advice = _MORE_WATCHES if "too many open files" in said else _AGAIN
+            raise Failure("the cluster doesn't get ready", advice, said) from failure
+
+
+def _unready() -> list[str]:
+    """Return the pods that don't run, each with the end of its log."""
+    found: list[str] = []
+    for line in shell.lines(kubectl("get", "pods", "-A", "--no-headers")):
+        namespace, pod, _, state, *_ = line.split()
+        if state != "Running":
+            program = (paths.BIN / "kubectl", "--kubeconfig", paths.KUBECONFIG)
+            log = shell.attempt(*program, "logs", "-n", namespace, pod, "--tail=3", "--all-containers")
+            found += [line, *(f"    {end}" for end in shell.lines(log))]
+    return found
 
 
 def _check_port() -> None:

@@ -146,3 +146,21 @@ def test_the_node_image_is_the_chosen_one_or_ours_where_there_is_no_registry(mon
     cluster._make(0)
     [words] = made
     assert words[words.index("--wait") + 2 :] == expected
+
+
+@pytest.mark.parametrize(
+    ("log", "advised"), [("inotify_init: too many open files", "fs.inotify.max_user_instances"), ("no", "Run the same")]
+)
+def test_a_cluster_that_does_not_get_ready_says_what_its_pods_said_last(log, advised, monkeypatch):
+    def kubectl(*arguments, **_):
+        if arguments[0] == "wait":
+            raise Failure("kubectl failed", tail="timed out")
+        return "kube-system  kube-proxy-x  0/1  CrashLoopBackOff  5  1m\nkube-system  etcd  1/1  Running  0  1m\n"
+
+    monkeypatch.setattr(cluster, "kubectl", kubectl)
+    monkeypatch.setattr(shell, "attempt", lambda *command, **_: f"{log} of {command[6]}\n")
+    with pytest.raises(Failure, match="doesn't get ready") as caught:
+        cluster._wait_ready(1)
+    assert advised in caught.value.advice
+    assert f"    {log} of kube-proxy-x" in caught.value.tail.splitlines()
+    assert "etcd" not in caught.value.tail
