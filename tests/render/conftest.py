@@ -101,6 +101,21 @@ SETUPS = [
     _setup("no-objectstorage", objectstorage__enabled=False, backup__enabled=False),
     _setup("node-exporter", monitoring__nodeExporter__enabled=True, monitoring__prometheus__nodeMetrics=False),
     _setup("operator", "prod", monitoring__operator={"enabled": True, "labels": {"release": "kps"}}),
+    _setup(
+        "ingress", "prod", ingress={"enabled": True, "hosts": ["shop.example.com"]}, certificates__issuerRef__name="ca"
+    ),
+    _setup(
+        "ingress-plain",
+        ingress={"enabled": True, "className": "traefik", "hosts": ["a.example.com", "b.example.com"]},
+        ingress__tls__enabled=False,
+        ingress__annotations={"limit": 100},
+    ),
+    _setup("gateway", gateway={"enabled": True, "parentRefs": [{"name": "public", "namespace": "edge", "port": 443}]}),
+    _setup(
+        "own-gateway",
+        gateway={"enabled": True, "className": "envoy", "hosts": ["*.example.com"], "annotations": {"cost": 1000000}},
+        certificates__existingSecret="ours",
+    ),
     _setup("volume-snapshots", "prod", backup__volumeSnapshots={"enabled": True, "className": "csi"}),
     _setup("encrypted-backups", backup__encryption__existingSecret="backup-password"),
     _setup(

@@ -9,7 +9,10 @@ SAFE = {
     "global.secrets.existing.objectstorage": "s3-login",
     "monitoring.alertmanager.receivers": [{"name": "operators"}],
 }
+PLAIN = {"enabled": True, "hosts": ["shop.example.com"], "tls": {"enabled": False}}
 RISKS = [
+    ({"ingress": PLAIN}, "Ingress answers in plain HTTP", "ingress.tls.enabled: true"),
+    ({"gateway": PLAIN | {"className": "envoy"}}, "Gateway answers in plain HTTP", "gateway.tls.enabled: true"),
     ({"app.replicaCount": 1}, "storefront may have one pod", "app.replicaCount: 2"),
     ({"app.autoscaling": {"enabled": True, "minReplicas": 1}}, "one pod", "app.autoscaling.minReplicas: 2"),
     ({"app.service.type": "LoadBalancer"}, "plain HTTP", "put TLS in front"),

@@ -9,6 +9,14 @@
 {{- if ne $app.service.type "ClusterIP" }}
 - The Service answers in plain HTTP to whoever reaches it, and logins can be read on the way: put TLS in front of it
 {{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.tls.enabled) }}
+- The Ingress answers in plain HTTP, and logins can be read on the way (ingress.tls.enabled: true)
+{{- end }}
+{{- with .Values.gateway }}
+{{- if and .enabled .className (not .tls.enabled) }}
+- The Gateway answers in plain HTTP, and logins can be read on the way (gateway.tls.enabled: true)
+{{- end }}
+{{- end }}
 {{- $mongodb := $app.mongodb.uri | default "" }}
 {{- if and (hasPrefix "mongodb://" $mongodb) (not (regexMatch "[?&](tls|ssl)=true(&|$)" $mongodb)) }}
 - The MongoDB outside is reached without TLS (app.mongodb.uri: add tls=true)
