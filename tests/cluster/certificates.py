@@ -24,11 +24,14 @@ class Authority:
     def issue(self, secret: str, namespace: str, *services: str) -> None:
         """Issue a certificate for the pods of headless Services, and put it into a Secret."""
         hosts = [f"{service}.{namespace}.svc.cluster.local" for service in services]
-        names = ",".join(f"DNS:{name}" for host in hosts for name in (host, f"*.{host}"))
+        self.issue_for(secret, namespace, *(name for host in hosts for name in (host, f"*.{host}")))
+
+    def issue_for(self, secret: str, namespace: str, *names: str) -> None:
+        """Issue a certificate for names, and put it into a Secret."""
         use = (
             "basicConstraints=critical,CA:FALSE",
             "extendedKeyUsage=serverAuth,clientAuth",
-            f"subjectAltName={names}",
+            f"subjectAltName={','.join(f'DNS:{name}' for name in names)}",
         )
         extensions = [part for extension in use for part in ("-addext", extension)]
         issuer = ("-CA", self.folder / "ca.crt", "-CAkey", self.folder / "ca.key")
