@@ -1,14 +1,17 @@
 """Monitoring on a real cluster: all is scraped, every query has data, and what breaks is told to people."""
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import requests
+import runbooks
 from conftest import eventually
 
 from techshop import faults, helm, observability
@@ -119,6 +122,25 @@ def test_every_panel_and_every_alert_has_data(release: Release, orders: Ledger) 
         return True
 
     eventually(nothing_missing, seconds=300, every=10)
+
+
+def test_the_commands_that_look_run_as_the_runbooks_have_them(release: Release) -> None:
+    pages = {page.stem for page in observability.RUNBOOKS.glob("*.md")}
+    looks = {command for page in pages for command in runbooks.commands(f"runbooks/{page}", release.namespace, "Look")}
+    # Neither cert-manager nor a controller of volume snapshots is in this cluster.
+    looks = {look for look in looks if not re.search("cert-manager|certificates|volumesnapshots", look)}
+    assert len(looks) > 60
+    failed = {}
+
+    def run(command: str) -> None:
+        try:
+            runbooks.run(command)
+        except Failure as failure:
+            failed[command] = failure.tail
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, looks))
+    assert failed == {}
 
 
 def test_what_breaks_is_told_and_nothing_else_and_it_is_told_when_it_is_over(release: Release, orders: Ledger) -> None:
