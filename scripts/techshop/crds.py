@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import io
+import json
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def _pins() -> dict[str, dict[str, Any]]:
 def files(name: str) -> list[Path]:
     """Return the files with an operator's CRDs, by its name in ``crds.toml``; downloaded once."""
     pin = _pins()[name]
-    folder = paths.CACHE / "crds" / pin["sha256"][:16]
+    folder = paths.CACHE / "crds" / hashlib.sha256(json.dumps(pin, sort_keys=True).encode()).hexdigest()[:16]
     found = [folder / Path(file).name for file in pin["files"]]
     with locks.hold("crds", "downloading CRDs"):
         if not folder.exists():
