@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from techshop import gobuild, recipes
+from techshop import gobuild, paths, recipes
 
 
 def go_tests(folder: Path) -> list[str]:
@@ -37,7 +37,8 @@ def said(request: pytest.FixtureRequest, mongod: Path) -> dict[str, str]:
     names = [item.callspec.params["go_test"] for item in request.session.items if "go_test" in item.fixturenames]
     (recipe,) = gobuild.load(recipes.MONGO_TOOLS / "go.toml").values()
     command = [gobuild.tests(recipe), "-test.v", f"-test.run=^({'|'.join(names)})$", "-test.timeout=30m"]
-    env = {**os.environ, "MONGOD": str(mongod)}
+    splice = paths.ROOT / "charts/techshop/charts/backup/files/splice.js"
+    env = {**os.environ, "MONGOD": str(mongod), "SPLICE": str(splice)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     output: dict[str, str] = dict.fromkeys(names, "")
     current = ""

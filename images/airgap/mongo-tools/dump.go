@@ -44,6 +44,9 @@ func dump(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
+	if o.out != "" {
+		return dumpPlain(ctx, o, c)
+	}
 	out, err := create(o)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 const (
 	dumpName    = "mongodump"
 	restoreName = "mongorestore"
+	standard    = "-" // standard output or input
 )
 
 // options are what the command line and the configuration file say.
@@ -27,7 +28,7 @@ type options struct {
 	ssl, insecure, anyCertificate, anyHost   bool
 	caFile, keyFile, keyPassword             string
 	db, collection                           string
-	archive                                  string
+	archive, out, query                      string
 	gzip                                     bool
 	parallel                                 int
 	readPreference                           string
@@ -130,6 +131,8 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.parallel, "numParallelCollections", 4, "collections at the same time")
 	f.IntVar(&o.parallel, "j", 4, "collections at the same time")
 	if o.tool == dumpName {
+		text(&o.out, "- for standard output: the documents of one collection, one after the other, instead of an archive", "out", "o")
+		text(&o.query, "which documents, as Extended JSON; needs --collection", "query", "q")
 		text(&o.readPreference, "primary, primaryPreferred, secondary, secondaryPreferred or nearest", "readPreference")
 		f.BoolVar(&o.oplog, "oplog", false, "add what was written meanwhile: the dump is then the state at its end")
 		f.BoolVar(&o.dbUsersAndRoles, "dumpDbUsersAndRoles", false, "with --db: its users and roles as well")
@@ -198,7 +201,12 @@ func (o *options) check() error {
 		broken bool
 		why    string
 	}{
-		{o.archive == "", "this stand-in knows archives only: say --archive=FILE, or --archive for standard input or output"},
+		{o.archive != "" && o.out != "", "--out not allowed when --archive is specified"},
+		{o.archive == "" && o.out != standard, "this stand-in knows no folders of files: say --archive=FILE, --archive for standard " +
+			"input or output, or, to dump one collection, --out=-"},
+		{o.out != "" && o.collection == "", "can only dump a single collection to stdout"},
+		{o.out != "" && o.gzip, "compression can't be used when dumping a single collection to standard output"},
+		{o.query != "" && o.collection == "", "cannot dump using a query without a specified collection"},
 		{o.uri != "" && o.host+o.port != "", "--uri already names the server: leave --host and --port out"},
 		{o.parallel < 1, "numParallelCollections must be positive"},
 		{o.collection != "" && o.db == "", "--collection needs --db"},
@@ -246,8 +254,11 @@ func help(name string) string {
 	return text.String()
 }
 
-// where names the archive as the real tools do.
+// where names what is written or read, an archive as the real tools do.
 func (o *options) where() string {
+	if o.out != "" {
+		return "standard output"
+	}
 	if o.archive != "-" {
 		return fmt.Sprintf("archive '%s'", o.archive)
 	}
