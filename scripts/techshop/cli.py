@@ -42,14 +42,17 @@ def down() -> None:
 
 @group.command()
 @click.option("--backup", default="latest", show_default=True, help="Id of the backup: the time in its name.")
+@click.option(
+    "--at", default="", help="Moment to go back to, as 2026-11-28T05:00:00Z, or latest for all that was stored."
+)
 @click.option("--to", "namespace", default="techshop", show_default=True, help="Namespace of the release.")
 @click.option("--drop", is_flag=True, help="Let the data that is there go. The storefront is stopped meanwhile.")
 @click.option("--kubeconfig", type=click.Path(exists=True, path_type=Path), help="Another cluster than the project's.")
-def restore(backup: str, namespace: str, drop: bool, kubeconfig: Path | None) -> None:
+def restore(backup: str, at: str, namespace: str, drop: bool, kubeconfig: Path | None) -> None:
     """Restore a backup of MongoDB into a release."""
     from techshop import paths, restore
 
-    restore.restore(namespace, backup, drop=drop, kubeconfig=kubeconfig or paths.KUBECONFIG)
+    restore.restore(namespace, backup, at=at, drop=drop, kubeconfig=kubeconfig or paths.KUBECONFIG)
 
 
 @group.command()

@@ -34,6 +34,9 @@ SELDOM = {
     "node_cpu_seconds_total": "node-exporter is on",
     "node_memory_MemAvailable_bytes": "node-exporter is on",
     "node_memory_MemTotal_bytes": "node-exporter is on",
+    "techshop_backup_oplog_interval_seconds": "the oplog is stored",
+    "techshop_backup_oplog_last_timestamp_seconds": "the oplog is stored",
+    "techshop_backup_oplog_unbroken": "the oplog is stored",
     "techshop:certificate_expires:timestamp_seconds": "TLS is on",
 }
 

@@ -111,28 +111,32 @@ class Jobs:
         return shell.run(*self._command, *arguments, stdin=stdin, timeout=timeout, log="kubectl")
 
 
-def restore(namespace: str, backup: str, *, drop: bool, kubeconfig: Path = paths.KUBECONFIG) -> None:
+def restore(
+    namespace: str, backup: str = "latest", *, at: str = "", drop: bool, kubeconfig: Path = paths.KUBECONFIG
+) -> None:
     """Restore a backup into the release of a namespace.
 
     Args:
         namespace: where the release is.
         backup: id of the backup, or "latest".
+        at: the moment to go back to, as 2026-11-28T05:00:00Z, with the newest backup from before it if none is named;
+            "latest" for all that was stored; "" for the backup alone.
         drop: whether data that is there may go; the storefront is stopped meanwhile.
         kubeconfig: how to reach its cluster.
 
     Raises:
-        Failure: there is no such backup or release, data is in the way, or the restore failed.
+        Failure: there is no such backup or release, that moment can't be restored, data is in the way, or the restore
+            failed.
     """
     jobs = Jobs(namespace, kubeconfig)
+    what = f"backup {backup}" + (f" and what was written after it up to {at}" if at else "")
     if not drop:
-        ui.say(f"Restore backup {backup} into {jobs.base} in {namespace}, if its MongoDB is empty:")
-        jobs.run("restore", BACKUP=backup, DROP="no")
+        ui.say(f"Restore {what} into {jobs.base} in {namespace}, if its MongoDB is empty:")
+        jobs.run("restore", BACKUP=backup, AT=at, DROP="no")
     else:
-        ui.say(
-            f"Stop the storefront, restore backup {backup} over the data of {jobs.base} in {namespace}, start it again:"
-        )
+        ui.say(f"Stop the storefront, restore {what} over the data of {jobs.base} in {namespace}, start it again:")
         with jobs.closed():
-            jobs.run("restore", BACKUP=backup, DROP="yes")
+            jobs.run("restore", BACKUP=backup, AT=at, DROP="yes")
     ui.say("Done. Carts and sessions are in Redis, and as they were.")
 
 

@@ -117,6 +117,7 @@ SETUPS = [
         certificates__existingSecret="ours",
     ),
     _setup("volume-snapshots", "prod", backup__volumeSnapshots={"enabled": True, "className": "csi"}),
+    _setup("any-moment", "prod", backup__pitr__enabled=True, resourceQuota__enabled=True),
     _setup("encrypted-backups", backup__encryption__existingSecret="backup-password"),
     _setup(
         "s3-by-identity",

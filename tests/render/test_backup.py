@@ -204,6 +204,8 @@ def test_the_longest_release_leaves_room_in_a_schedules_name() -> None:
             {"mongodb.enabled": False, "app.mongodb.uri": "mongodb://db", "global.secrets.existing.mongodb": "m"},
             "backup.enabled: mongodb.enabled is false",
         ),
+        ({"backup.enabled": False, "backup.pitr.enabled": True}, "backup.pitr.enabled: backup.enabled is false"),
+        ({"backup.pitr.intervalSeconds": 301}, "intervalSeconds"),
         ({"backup.schedule": "at night"}, "schedule"),
         ({"backup.retention.keepLast": 0}, "keepLast"),
         ({"backup.verification.size": "large"}, "size"),
@@ -309,3 +311,55 @@ def test_snapshots_of_volumes_ask_the_api_and_nothing_else() -> None:
     assert [[port["port"] for port in rule["ports"]] for rule in policy["egress"]] == [[443, 6443]]
     assert "ingress" not in policy
     assert "annotations" not in rendered["ServiceAccount", "techshop-backup-snapshots"]["metadata"]
+
+
+PITR = {"backup.pitr.enabled": True}
+
+
+def test_the_oplog_is_stored_by_one_pod_with_the_password_of_the_backup_only() -> None:
+    rendered = by_name(objects(values=PITR | {"backup.pitr.intervalSeconds": 100, "mongodb.image.tag": "7.0.9"}))
+    deployment = rendered["Deployment", "techshop-backup-oplog"]["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    spec = deployment["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["image"] == "docker.io/library/mongo:7.0.9"
+    assert container["command"] == ["bash", "/scripts/oplog.sh"]
+    assert {"name": "INTERVAL", "value": "100"} in container["env"]
+    assert [volume["secret"]["items"] for volume in spec["volumes"] if "secret" in volume] == [
+        [{"key": "backup-password", "path": "backup-password"}]
+    ]
+    assert "restartPolicy" not in spec
+    metrics = rendered["Deployment", "techshop-backup-metrics"]["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "INTERVAL", "value": "100"} in metrics["env"]
+
+
+def test_the_oplog_goes_from_mongodb_to_the_bucket_and_nobody_comes_in() -> None:
+    rendered = by_name(objects(values=PITR))
+    policy = rendered["NetworkPolicy", "techshop-backup-oplog"]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policy
+    assert [rule["ports"][0]["port"] for rule in policy["egress"]] == [27017, 8333]
+    for store in ("mongodb", "objectstorage"):
+        peers = [
+            peer for rule in rendered["NetworkPolicy", f"techshop-{store}"]["spec"]["ingress"] for peer in rule["from"]
+        ]
+        assert policy["podSelector"] in [peer.get("podSelector") for peer in peers]
+
+
+def test_a_restore_has_the_memory_that_joining_the_oplog_takes() -> None:
+    resources = {name: pod(name, backup__pitr__enabled=True)["containers"][0]["resources"] for name in JOBS}
+    limits = {name: found["limits"]["memory"] for name, found in resources.items()}
+    assert limits == {"backup": "256Mi", "backup-verify": "1Gi", "restore": "512Mi"}
+    assert env("backup", backup__pitr={"enabled": True, "keepDays": 1000000})["KEEP_MOMENTS"] == "1000000"
+
+
+def test_unless_it_is_wanted_nobody_stores_the_oplog() -> None:
+    rendered = by_name(objects())
+    assert not [name for _, name in rendered if "oplog" in name]
+    assert "INTERVAL" not in [
+        item["name"]
+        for item in rendered["Deployment", "techshop-backup-metrics"]["spec"]["template"]["spec"]["containers"][0][
+            "env"
+        ]
+    ]
+    assert "KEEP_MOMENTS" not in env("backup")

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -74,19 +75,26 @@ def shells() -> list[list[str]]:
     return [shell for shell in found if shutil.which(shell[0])]
 
 
+@pytest.fixture
+def interval() -> str:
+    """How often slices of the oplog are to be stored: never."""
+    return ""
+
+
 @pytest.fixture(params=shells(), ids=" ".join)
-def teller(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Teller]:
+def teller(tmp_path: Path, request: pytest.FixtureRequest, interval: str) -> Iterator[Teller]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     for name in ("scripts", "bin", "bucket", "tmp", "served", "encryption"):
         (tmp_path / name).mkdir()
-    for file in ("store.sh", "metrics.sh"):
+    for file in ("store.sh", "slices.sh", "chain.awk", "metrics.sh"):
         text = re.sub(r"(?<![\w/])/(scripts|tmp|served|encryption)\b", rf"{tmp_path}/\1", (FILES / file).read_text())
         text = text.replace(":9090", f"127.0.0.1:{port}").replace("sleep 60", "sleep 0.2")
         (tmp_path / "scripts" / file).write_text(text)
     env = {
         "PATH": f"{recipes.rclone().parent}:{os.environ['PATH']}", "S3_BUCKET": "backups", "S3_ENDPOINT": "http://s3",
-        "S3_CA_FILE": "", "RCLONE_CONFIG_BACKUP_TYPE": "alias", "RCLONE_CONFIG_BACKUP_REMOTE": str(tmp_path / "bucket"),
+        "S3_CA_FILE": "", "INTERVAL": interval,
+        "RCLONE_CONFIG_BACKUP_TYPE": "alias", "RCLONE_CONFIG_BACKUP_REMOTE": str(tmp_path / "bucket"),
     }  # fmt: skip
     process = subprocess.Popen(
         [*request.param, tmp_path / "scripts/metrics.sh"], env=env, stderr=subprocess.PIPE, text=True
@@ -140,3 +148,27 @@ def test_what_was_known_stays_while_the_bucket_is_away(teller: Teller) -> None:
     assert after["techshop_backup_checked_timestamp_seconds"] >= before["techshop_backup_checked_timestamp_seconds"]
     (teller.folder / "away").rename(teller.folder / "bucket")
     teller.metrics(store_up=1)
+
+
+@pytest.mark.parametrize("interval", ["50"])
+def test_it_tells_up_to_when_the_oplog_is_stored_and_whether_a_part_is_missing(teller: Teller) -> None:
+    def put(begin: float, end: float) -> Path:
+        day = datetime.fromtimestamp(end, UTC)
+        path = teller.folder / f"bucket/oplog/{day:%Y/%m/%d}/{begin:.0f}.1-{end:.0f}.1.bson.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return path
+
+    found = teller.metrics(oplog_interval_seconds=50)
+    assert not {"techshop_backup_oplog_last_timestamp_seconds", "techshop_backup_oplog_unbroken"} & set(found)
+    now = int(time.time())
+    put(now - 60, now)
+    assert "techshop_backup_oplog_unbroken" not in teller.metrics(oplog_last_timestamp_seconds=now)
+    manifest = MANIFEST.replace('"bytes"', f'"oplogSeconds": {now - 90_000},\n  "oplogOrdinal": 1,\n  "bytes"')
+    teller.put("20261127T020000Z", "manifest.json", manifest)
+    teller.metrics(oplog_last_timestamp_seconds=now, oplog_unbroken=0)
+    put(now - 95_000, now - 60_000)
+    missing = put(now - 60_000, now - 30)
+    teller.metrics(oplog_last_timestamp_seconds=now, oplog_unbroken=1)
+    missing.unlink()
+    teller.metrics(oplog_last_timestamp_seconds=now, oplog_unbroken=0)

@@ -53,6 +53,15 @@ matchLabels:
 {{- end -}}
 {{- end -}}
 
+{{/* The component that stores MongoDB's oplog, where it runs: a list of one or none. */}}
+{{- define "techshop.storesOplog" -}}
+{{- with .Subcharts.backup -}}
+{{- if .Values.pitr.enabled -}}
+- backup-oplog
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Who asks the object storage: keys, or the ServiceAccount of a pod. */}}
 {{- define "techshop.s3Identity" -}}
 {{- with .Subcharts.objectstorage -}}

@@ -2,6 +2,8 @@
 # Dump MongoDB into the bucket, as a stream. What is there is a backup once its manifest is, which comes last.
 # shellcheck source=lib.sh
 . /scripts/lib.sh
+# shellcheck source=slices.sh
+. /scripts/slices.sh
 
 reach_store
 found=$(evaluate choose.js "mongodb://$MONGODB/?directConnection=true&$OPTIONS") || fail "MongoDB can't be reached: $(words /tmp/mongosh.log)"
@@ -45,4 +47,13 @@ EOF
 unfinished=''
 say "stored $backup, $stored bytes"
 
+# Of the last days each moment can be restored: what was written since the backup before them stays, and no older slices.
+since=$(ids manifest | awk -v day="$(date -u -d "${KEEP_MOMENTS:-7} days ago" +%Y%m%dT%H%M%SZ)" 'NR == 1 || $0 <= day { id = $0 } END { print id }')
+find_backup "$since"
+list_slices store || fail "the backup is stored, but the slices of the oplog can't be listed: $(words /tmp/store.log)"
+awk -F - -v since="$(field oplogSeconds)" 'int($2) < since + 0' /tmp/slices > /tmp/gone
+if [ -s /tmp/gone ]; then
+  store delete --files-from-raw /tmp/gone backup: || fail "the backup is stored, but old slices of the oplog can't be deleted: $(words /tmp/store.log)"
+  say "deleted $(wc -l < /tmp/gone) slices of the oplog"
+fi
 delete_old mongodb

@@ -3,6 +3,8 @@
 # When the bucket can't be read what was known of it stays, and techshop_backup_store_up says so.
 # shellcheck source=store.sh
 . /scripts/store.sh
+# shellcheck source=slices.sh
+. /scripts/slices.sh
 
 # metric NAME VALUE HELP: one gauge.
 metric() { printf '# HELP %s %s\n# TYPE %s gauge\n%s %s\n' "$1" "$3" "$1" "$1" "$2"; }
@@ -14,6 +16,29 @@ since_1970() {
 look() { store --low-level-retries 2 --retries 1 --contimeout 10s --timeout 20s "$@"; }
 # newest KIND: the path of the newest object of this kind, by the time in its name.
 newest() { grep "\.$1\.json\$" /tmp/objects | sort | tail -n 1; }
+
+# Tell of the slices of the oplog, which are many: only the days since the newest backup are looked at.
+tell_slices() {
+  metric techshop_backup_oplog_interval_seconds "$INTERVAL" 'How often a slice of the oplog is to be stored.'
+  now=$(date +%s)
+  since=$now
+  [ -z "$backup" ] || since=$(field oplogSeconds)
+  day=$((now + 86400)) # the database's clock may be ahead
+  : > /tmp/days
+  while [ "$day" -gt $((since - 86400)) ]; do
+    echo "/$(date -u -d "@$day" +%Y/%m/%d)/**" >> /tmp/days
+    day=$((day - 86400))
+  done
+  list_slices look --include-from /tmp/days || return 1
+  newest=$(sed 's/.*-\([0-9]*\)\..*/\1/' /tmp/slices | sort -n | tail -n 1)
+  [ -z "$newest" ] || metric techshop_backup_oplog_last_timestamp_seconds "$newest" 'Up to when what was written is stored.'
+  [ -n "$backup" ] || return 0
+  case $(chain "$(field oplogSeconds).$(field oplogOrdinal)" | tail -n 1) in
+    *gap) unbroken=0 ;;
+    *) unbroken=1 ;;
+  esac
+  metric techshop_backup_oplog_unbroken "$unbroken" 'Whether no slice of the oplog is missing since the newest backup.'
+}
 
 # Read the bucket into /tmp/found.
 read_store() {
@@ -35,6 +60,7 @@ read_store() {
       metric techshop_backup_last_verified_timestamp_seconds "$(since_1970 "$(field verified /tmp/verified.json)")" \
         'When a backup was last restored on trial, and found to be good.'
     fi
+    [ -z "${INTERVAL:-}" ] || tell_slices || return 1
   } > /tmp/found
 }
 

@@ -3,16 +3,24 @@ A job of ours: dict "ctx" $ "part" mongodb|redis "image" IMAGE "identity" WHO-AS
 and, where it has some, "secrets" (list KEY ...) "env" YAML "volume" YAML.
 */}}
 {{- define "backup.job" -}}
+backoffLimit: 1
+activeDeadlineSeconds: {{ int64 .ctx.Values.deadlineSeconds }}
+{{ include "backup.template" . }}
+{{- end -}}
+
+{{/* The pod of a job or, with "component" NAME, of one that runs for ever, which has "probes" YAML and "checksum" WHAT-ROLLS-IT as well. */}}
+{{- define "backup.template" -}}
 {{- $ctx := .ctx -}}
 {{- $values := $ctx.Values -}}
-backoffLimit: 1
-activeDeadlineSeconds: {{ int64 $values.deadlineSeconds }}
+{{- $labelled := ternary (merge (dict "component" .component) $ctx) $ctx (not (empty .component)) -}}
 template:
   metadata:
-    {{- include "common.podMetadata" (dict "ctx" $ctx "checksum" (include "common.scripts" $ctx)) | nindent 4 }}
+    {{- include "common.podMetadata" (dict "ctx" $labelled "checksum" (print (include "common.scripts" $ctx) (.checksum | default ""))) | nindent 4 }}
   spec:
-    {{- include "common.podSpec" (dict "ctx" $ctx "user" 999) | nindent 4 }}
+    {{- include "common.podSpec" (dict "ctx" $labelled "user" 999 "account" (include "common.fullname" $ctx)) | nindent 4 }}
+    {{- if not .component }}
     restartPolicy: Never
+    {{- end }}
     initContainers:
       # One program beside the store's: of a stream between two containers neither knows how the other's half ended.
       - name: rclone
@@ -26,6 +34,9 @@ template:
         {{- include "common.container" (dict "ctx" $ctx "image" .image "resources" .resources "at" .at) | nindent 8 }}
         command: [bash, /scripts/{{ .name }}.sh]
         terminationMessagePolicy: FallbackToLogsOnError
+        {{- with .probes }}
+        {{- . | nindent 8 }}
+        {{- end }}
         env:
           {{- include "backup.env" (dict "ctx" $ctx "part" .part "identity" .identity) | nindent 10 }}
           {{- with .env }}
@@ -158,10 +169,13 @@ template:
 {{- end }}
 {{- end -}}
 
-{{/* What it can ask of a quota: a backup, a verification, a restore and snapshots of volumes at the same time, and the metrics. */}}
+{{/* What it can ask of a quota: a backup, a verification, a restore and snapshots of volumes at the same time, the metrics, and who stores the oplog. */}}
 {{- define "backup.demand" -}}
 {{- $demand := dict -}}
-{{- $pods := list .Values.resources .Values.resources .Values.verification.resources -}}
+{{- $pods := list .Values.resources (include "backup.restoreResources" . | fromYaml) .Values.verification.resources -}}
+{{- if .Values.pitr.enabled -}}
+{{- $pods = append $pods .Values.pitr.resources -}}
+{{- end -}}
 {{- if .Values.metrics.enabled -}}
 {{- $pods = append $pods .Values.metrics.resources -}}
 {{- end -}}
@@ -174,6 +188,11 @@ template:
 {{- end -}}
 {{- end -}}
 {{- toYaml $demand -}}
+{{- end -}}
+
+{{/* A restore to a moment joins the oplog to the backup, which takes more. */}}
+{{- define "backup.restoreResources" -}}
+{{- ternary .Values.pitr.resources .Values.resources .Values.pitr.enabled | toYaml -}}
 {{- end -}}
 
 {{/* What all schedules have in common. */}}

@@ -12,7 +12,11 @@ spec:
   {{- include "backup.cron" . | nindent 2 }}
   jobTemplate:
     spec:
-      {{- include "backup.job" (dict "ctx" . "part" "mongodb" "image" $mongodb "identity" $identity "name" "dump" "secrets" (list "backup-password") "resources" .Values.resources "at" "backup.resources" "env" (include "backup.retentionEnv" . | trim)) | nindent 6 }}
+      {{- $env := include "backup.retentionEnv" . | trim }}
+      {{- if .Values.pitr.enabled }}
+      {{- $env = printf "%s\n- name: KEEP_MOMENTS\n  value: %q" $env (int64 .Values.pitr.keepDays | toString) }}
+      {{- end }}
+      {{- include "backup.job" (dict "ctx" . "part" "mongodb" "image" $mongodb "identity" $identity "name" "dump" "secrets" (list "backup-password") "resources" .Values.resources "at" "backup.resources" "env" $env) | nindent 6 }}
 ---
 apiVersion: batch/v1
 kind: CronJob
@@ -39,7 +43,7 @@ spec:
     spec:
       {{- $env := list (dict "name" "BACKUP" "value" "latest") (dict "name" "DROP" "value" "no") | toYaml }}
       {{- $secrets := list "keyfile" "root-password" "app-password" "backup-password" "exporter-password" }}
-      {{- include "backup.job" (dict "ctx" . "part" "mongodb" "image" $mongodb "identity" $identity "name" "restore" "secrets" $secrets "resources" .Values.resources "at" "backup.resources" "env" $env) | nindent 6 }}
+      {{- include "backup.job" (dict "ctx" . "part" "mongodb" "image" $mongodb "identity" $identity "name" "restore" "secrets" $secrets "resources" (include "backup.restoreResources" . | fromYaml) "at" (ternary "backup.pitr.resources" "backup.resources" .Values.pitr.enabled) "env" $env) | nindent 6 }}
 {{- end -}}
 {{- end -}}
 

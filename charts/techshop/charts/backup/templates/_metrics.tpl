@@ -39,6 +39,10 @@ spec:
               containerPort: 9090
           env:
             {{- include "backup.storeEnv" (dict "ctx" . "identity" $identity) | nindent 12 }}
+            {{- if .Values.pitr.enabled }}
+            - name: INTERVAL
+              value: {{ int64 .Values.pitr.intervalSeconds | quote }}
+            {{- end }}
           # The first look at a bucket that is away takes a minute.
           startupProbe:
             {{- include "backup.answers" . | nindent 12 }}
