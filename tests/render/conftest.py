@@ -48,7 +48,7 @@ SERVERS = {
     "grafana": ("monitoring.grafana", "Deployment"),
 }
 #: What turns on of them that is off by default.
-ALL = {"monitoring.nodeExporter.enabled": True}
+ALL = {"monitoring.nodeExporter.enabled": True, "backup.pitr.enabled": True}
 
 Object = dict[str, Any]
 

@@ -33,11 +33,11 @@ login /tmp/keyfile
 restoring=(mongorestore --config=/tmp/login.yaml --host="$set" --username=__system --authenticationDatabase=local $tls
   --drop --archive --oplogReplay --stopOnError)
 if [ -n "${AT:-}" ]; then
-  fetch replay "${restoring[@]}" && went /tmp/spliced || {
-    # Which says nothing when it is mongorestore that ended.
-    went /tmp/spliced || [ ! -s /tmp/splice.log ] || fail "$(words /tmp/splice.log)"
-    fail "mongorestore failed: $(words /tmp/restore.log)"
-  }
+  restored=no
+  ! fetch replay "${restoring[@]}" || restored=yes
+  # What joins them says nothing when it is mongorestore that ended.
+  went /tmp/spliced || [ ! -s /tmp/splice.log ] || fail "$(words /tmp/splice.log)"
+  if [ $restored = no ] || ! went /tmp/spliced; then fail "mongorestore failed: $(words /tmp/restore.log)"; fi
   backup="$backup $(tail -n 1 /tmp/splice.log)"
 else
   fetch "${restoring[@]}" --gzip || fail "mongorestore failed: $(words /tmp/restore.log)"
