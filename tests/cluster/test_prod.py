@@ -75,8 +75,8 @@ def test_a_snapshot_of_each_shard_is_in_the_bucket_and_redis_loads_it(release: R
         }
     assert len(snapshots) == 3
     # In a Redis of its own, beside one that serves.
-    load = """mkdir /data/look && cd /data/look && base64 -d > dump.rdb && trap 'kill $!; rm -r /data/look' EXIT
-redis-server --port 0 --unixsocket /data/look/socket --dir /data/look --appendonly no > log &
+    load = """mkdir /data/look && cd /data/look && base64 -d > dump.rdb && trap 'kill $!; wait; rm -r /data/look' EXIT
+redis-server --port 0 --unixsocket /data/look/socket --dir /data/look --appendonly no --save '' > log 2>&1 &
 until redis-cli -s socket ping 2> /dev/null | grep -q PONG; do sleep 0.1; done
 redis-cli -s socket --scan"""
     loaded = []
