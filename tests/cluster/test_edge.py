@@ -46,6 +46,7 @@ def controller(prepared: None) -> Iterator[str]:
         *(f"--providers.kubernetes{way}" for way in HOSTS),
         "--entrypoints.web.address=:80",
         "--entrypoints.websecure.address=:443",
+        "--entrypoints.websecure.http.tls=true",
     ]
     account = ("--env", "KUBECONFIG=/etc/kubernetes/admin.conf")
     shell.run("docker", "exec", "--detach", *account, node, "traefik", *options)
