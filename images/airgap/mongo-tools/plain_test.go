@@ -150,3 +150,22 @@ func TestAnArchiveGoesOnWithSlicesOfTheOplogUpToAMoment(t *testing.T) {
 		t.Error(e.code, e.said)
 	}
 }
+
+func TestAMomentAfterARestoreIsReplayedThroughIt(t *testing.T) {
+	source, target := servants(t)
+	fill(t, source)
+	source.run(t, "admin", d("createUser", "somebody", "pwd", "x", "roles", bson.A{"root"}))
+	archive := filepath.Join(t.TempDir(), "archive")
+	before := source.newest(t)
+	good(t, dumpName, "--host", source.address, "--archive="+archive, "--oplog")
+	source.run(t, "shop", d("drop", "indexed"))
+	source.insert(t, "shop", "types", d("_id", "by mistake"))
+	must(source.Database("shop").Collection("system.js").DeleteMany(t.Context(), d()))(t) // which a restore can't drop
+	first := source.slice(t, before)
+	good(t, restoreName, "--host", source.address, "--archive="+archive, "--oplogReplay", "--drop", "--stopOnError")
+	source.insert(t, "shop", "types", d("_id", "afterwards"))
+	second := source.slice(t, first.to)
+	_, longer := spliced(t, archive, 0, first, second)
+	good(t, restoreName, "--host", target.address, "--archive="+longer, "--oplogReplay", "--stopOnError")
+	equal(t, source, target, "shop")
+}
