@@ -138,6 +138,10 @@ def _flip(jobs: Jobs) -> None:
     archive.write_bytes(body)
 
 
+#: What mongod says when it meets a full disk: the reason, and then pages about itself.
+DYING = '{"s":"I", "msg":"start"}\n{"s":"E", "msg":"no space"}\n{"s":"F", "msg":"abort"}\n{"s":"I", "msg":"Frame"}\n'
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -148,8 +152,18 @@ def _flip(jobs: Jobs) -> None:
         (lambda jobs: jobs.says("mongorestore", err=""), "other numbers of documents"),
         (lambda jobs: jobs.says("validate.js", "shop.orders: index broken\n", fails=True), "orders: index broken"),
         (lambda jobs: jobs.says("mongod", err="no space left", fails=True), "mongod doesn't start: no space left"),
+        (lambda jobs: jobs.says("mongod", err=DYING, fails=True), 'mongod doesn\'t start: {"s":"E", "msg":"no space"}'),
     ],
-    ids=["a flipped byte", "no archive", "no restore", "a document less", "nothing said", "not sound", "no mongod"],
+    ids=[
+        "a flipped byte",
+        "no archive",
+        "no restore",
+        "a document less",
+        "nothing said",
+        "not sound",
+        "no mongod",
+        "full disk",
+    ],
 )
 def test_a_backup_that_can_not_be_restored_is_never_marked_as_verified(jobs: Jobs, spoil, said: str) -> None:
     jobs.backup()

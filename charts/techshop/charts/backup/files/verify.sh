@@ -3,17 +3,23 @@
 # shellcheck source=lib.sh
 . /scripts/lib.sh
 
+# why: what mongod says of its end: its first error, or else its last line. After an error it may write pages.
+why() {
+  grep -m 1 '"s":"[EF]"' /tmp/mongod.log > /tmp/why || tail -n 1 /tmp/mongod.log > /tmp/why
+  words /tmp/why
+}
+
 reach_store
 find_backup "${BACKUP:-latest}"
 began=$SECONDS
 say "verifying $backup, $(field bytes) bytes"
 mongod --dbpath /data --bind_ip 127.0.0.1 --wiredTigerCacheSizeGB 0.25 --setParameter diagnosticDataCollectionEnabled=false --nounixsocket > /tmp/mongod.log 2>&1 & server=$!
 until (: < /dev/tcp/127.0.0.1/27017) 2> /dev/null; do
-  kill -0 $server 2> /dev/null || fail "mongod doesn't start: $(words /tmp/mongod.log)"
+  kill -0 $server 2> /dev/null || fail "mongod doesn't start: $(why)"
   sleep 1
 done
 fetch mongorestore --gzip --archive --oplogReplay --stopOnError || {
-  kill -0 $server 2> /dev/null || fail "mongod stopped while it was restored into, as when its volume is full: $(words /tmp/mongod.log)"
+  kill -0 $server 2> /dev/null || fail "mongod stopped while it was restored into: $(why)"
   fail "mongorestore failed: $(words /tmp/restore.log)"
 }
 # Users are restored too, without a line that tells how many. Names as they stand in the manifest: with what JSON escapes.
