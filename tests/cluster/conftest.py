@@ -92,10 +92,13 @@ def _namespaces() -> list[str]:
     return [name.removeprefix("namespace/") for name in found]
 
 
+def _test_namespaces() -> list[str]:
+    return [name for name in _namespaces() if name.startswith("test-")]
+
+
 def _delete_releases() -> None:
-    """Delete what other modules left, or a run that was killed: this machine holds one release at a time."""
-    left = [name for name in _namespaces() if name.startswith("test-")]
-    if left:
+    """Delete what other modules left, or a run that was killed: this machine holds one module's releases at a time."""
+    if left := _test_namespaces():
         helm.delete_namespaces(*left)
 
 
@@ -106,13 +109,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Collect events, logs and manifests of what a failed test left."""
+    """Collect events, logs and manifests of what a failed test left: a module may have several releases."""
     report = yield
     module = item.getparent(pytest.Module)
-    if report.failed and module is not None and (release := module.stash.get(_RELEASE, None)):
-        folder = diagnose.collect(release.namespace)
-        shown = "\n".join([f"events, logs and manifests: {folder}", "logged as errors:", *diagnose.errors(folder)])
-        report.sections.append(("collected", shown))
+    if report.failed and module is not None and _RELEASE in module.stash:
+        for folder in map(diagnose.collect, _test_namespaces()):
+            shown = "\n".join([f"events, logs and manifests: {folder}", "logged as errors:", *diagnose.errors(folder)])
+            report.sections.append(("collected", shown))
     return report
 
 
