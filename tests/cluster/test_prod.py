@@ -64,7 +64,7 @@ def test_redis_accounts_can_do_what_they_must_and_no_more(release: Release) -> N
 
 def test_a_snapshot_of_each_shard_is_in_the_bucket_and_redis_loads_it(release: Release) -> None:
     keys = {f"shop:snapshot-{number}" for number in range(20)}
-    set_all = """REDISCLI_AUTH=$(cat /secrets/app-password) redis-cli -c --no-auth-warning --user app"""
+    set_all = "REDISCLI_AUTH=$(cat /secrets/app-password) redis-cli -c --no-auth-warning --user app"
     sent = "".join(f"SET {key} there EX 600\n" for key in keys)
     # Beside what it says of each node that it goes to.
     assert _in_redis(release, set_all, sent).splitlines().count("OK") == 20
@@ -91,14 +91,11 @@ def test_snapshots_of_volumes_are_waited_for_and_too_many_deleted(release: Relea
     helm.kubectl("apply", "-f", str(crd))
     release.upgrade(backup__volumeSnapshots={"enabled": True, "keepLast": 1})
 
-    def waiting() -> list[str]:
-        found = json.loads(release.kubectl("get", "volumesnapshots", "-o", "json"))["items"]
-        return [item["metadata"]["name"] for item in found if "status" not in item]
-
     def all_waiting() -> list[str]:
-        found = waiting()
-        assert len(found) == 9
-        return found
+        found = json.loads(release.kubectl("get", "volumesnapshots", "-o", "json"))["items"]
+        names = [item["metadata"]["name"] for item in found if "status" not in item]
+        assert len(names) == 9
+        return names
 
     # No storage here makes any: this test says that one has.
     for _ in range(2):

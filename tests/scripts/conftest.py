@@ -76,6 +76,18 @@ class Jobs:
             kill(process)
         return process.returncode, output.splitlines()[-1]
 
+    def stopped(self, job: str, program: str, **env: str) -> tuple[int, str]:
+        """Stop a job that has started a program; return its exit code and what it printed."""
+        process = self.start(job, **env)
+        try:
+            self.wait_for(program)
+            time.sleep(1)
+            process.terminate()
+            output = process.communicate(timeout=15)[0]
+        finally:
+            kill(process)
+        return process.returncode, output
+
     def wait_for(self, program: str) -> None:
         """Wait until a program was started."""
         asked = self.folder / "asked"

@@ -74,15 +74,8 @@ def test_a_bucket_that_is_not_there_is_named_with_what_the_store_said(jobs: Jobs
 
 def test_a_dump_that_is_stopped_ends_at_once_and_leaves_nothing(jobs: Jobs) -> None:
     (jobs.folder / "mongodump.waits").touch()
-    process = jobs.start("dump")
-    try:
-        jobs.wait_for("mongodump")
-        time.sleep(1)
-        process.terminate()
-        output = process.communicate(timeout=15)[0]
-    finally:
-        kill(process)
-    assert process.returncode == 1
+    code, output = jobs.stopped("dump", "mongodump")
+    assert code == 1
     assert output.splitlines()[-1].startswith("dump: stopped before it was done")
     assert jobs.bucket == {}
 

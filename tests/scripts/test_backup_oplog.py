@@ -134,15 +134,8 @@ def test_one_that_is_stopped_leaves_nothing(jobs: Jobs) -> None:
     (jobs.folder / "mongodump.waits").touch()
     jobs.says("mongodump", os.urandom(300_000))
     jobs.says("slice.js", f"{MEMBER} {START}.1 {START + 60}.1 yes\n")
-    process = jobs.start("oplog", INTERVAL="300")
-    try:
-        jobs.wait_for("mongodump")
-        time.sleep(1)
-        process.terminate()
-        output = process.communicate(timeout=15)[0]
-    finally:
-        kill(process)
-    assert process.returncode == 0
+    code, output = jobs.stopped("oplog", "mongodump", INTERVAL="300")
+    assert code == 0
     assert "stopped before it was done" in output
     assert not shipped(jobs)
 

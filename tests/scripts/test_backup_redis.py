@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import FILES
 
-from techshop import paths, recipes
+from techshop import recipes
 
-FILES = paths.ROOT / "charts/techshop/charts/backup/files"
 #: What CLUSTER NODES says of three shards: with a replica, with one that is lost, and with one that doesn't follow.
 NODES = """m1 10.0.0.1:6379@16379,redis-0.nodes,shard-id=x myself,master - 0 1 1 connected 0-99 200-5460 [93->-m2]
 r1 10.0.0.2:6379@16379,redis-1.nodes slave m1 0 1 1 connected

@@ -32,7 +32,6 @@ find_moment() {
   [ "$limit" = 0 ] || [ "${reached%.*}" -ge "$limit" ] ||
     fail "of what was written after $backup the bucket has all ${gap:+before a part that is missing, }up to $(clock "$reached"): that is the last moment that can be restored with it"
 }
-clock() { date -u -d "@${1%.*}" +%FT%TZ; }
 
 # replay COMMAND ARGUMENT...: give a command the archive that is the input, as splice.js makes it longer.
 replay() {

@@ -4,7 +4,6 @@
 . /scripts/lib.sh
 # shellcheck source=slices.sh
 . /scripts/slices.sh
-clock() { date -u -d "@${1%.*}" +%FT%TZ; }
 done_with() {
   finish "$*"
   exit 0

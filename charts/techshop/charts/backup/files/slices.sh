@@ -14,3 +14,6 @@ list_slices() {
 # chain FROM [BEFORE]: which of them have what was written after the time FROM and before the second BEFORE, one a line, as PATH
 # FROM TO; in the last line, after "up to", the time up to which they have all and, where others begin later, "gap".
 chain() { awk -v from="$1" -v before="${2:-0}" -f /scripts/chain.awk /tmp/slices; }
+
+# clock SECONDS[.ORDINAL]: a time as people write it.
+clock() { date -u -d "@${1%.*}" +%FT%TZ; }
