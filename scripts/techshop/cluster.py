@@ -67,10 +67,10 @@ def create(workers: int | None = None, default: int = 0, recreate: bool = False)
     """
     tools.install(["kind", "kubectl"])
     with locks.hold(f"cluster-{NAME}", "the cluster"):
-        engine.ensure()
+        woken = engine.ensure()
         if recreate and nodes():
             _delete()
-        record = _revive()
+        record = _revive(woken)
         if record:
             _compare(record, workers)
         else:
@@ -121,8 +121,12 @@ def _record() -> dict[str, Any] | None:
     return record
 
 
-def _revive() -> dict[str, Any] | None:
-    """Bring back the cluster that is there, and return its record; a broken one is deleted."""
+def _revive(woken: bool) -> dict[str, Any] | None:
+    """Bring back the cluster that is there, and return its record; a broken one is deleted.
+
+    Args:
+        woken: its containers are just being started again, with the Docker engine.
+    """
     there = nodes()
     if not there:
         return None
@@ -134,12 +138,13 @@ def _revive() -> dict[str, Any] | None:
             raise Failure("the cluster was left half-made")
         if not paths.KUBECONFIG.exists():
             _kind("export", "kubeconfig", "--kubeconfig", str(paths.KUBECONFIG))
-        record = (None if stopped else _record()) or _wait_for_record()
+        starting = bool(stopped) or woken
+        record = (None if starting else _record()) or _wait_for_record(in_a_row=5 if starting else 1)
     except Failure as failure:
         ui.say(f"{failure.what[0].upper()}{failure.what[1:]}: deleting it and making a new one.")
         _delete()
         return None
-    if stopped or not _all_ready():
+    if starting or not _all_ready():
         _wait_ready(300)
     return record
 
@@ -149,11 +154,15 @@ def _half_made() -> Path:
     return paths.CACHE / "locks" / f"{NAME}.half-made"
 
 
-def _wait_for_record() -> dict[str, Any]:
+def _wait_for_record(in_a_row: int) -> dict[str, Any]:
+    """Wait until the API answers, a second apart, so many times: while nodes start, it may answer and be gone again."""
     with ui.step("wait for the Kubernetes API"):
         end = time.monotonic() + _PATIENCE
+        answers = 0
         while time.monotonic() < end:
-            if record := _record():
+            record = _record()
+            answers = answers + 1 if record else 0
+            if record and answers == in_a_row:
                 return record
             time.sleep(1)
     raise Failure(f"the cluster doesn't answer after {_PATIENCE} s")

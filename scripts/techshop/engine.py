@@ -19,18 +19,23 @@ _PIDFILE = Path("/var/run/docker.pid")
 _RECIPE = paths.ROOT / "images/airgap/node/node.toml"
 
 
-def ensure() -> None:
+def ensure() -> bool:
     """Make sure that a Docker engine answers and can run kind's privileged node containers.
+
+    Returns:
+        Whether it had to be started: containers from before are only coming back then.
 
     Raises:
         Failure: there is none and none can be started, it can't run privileged containers, or the disk is full.
     """
+    started = False
     if not answers():
         with locks.hold("engine", "starting the Docker engine"):
-            if not answers():
+            if started := not answers():
                 _start()
     _bounded()
     _disk()
+    return started
 
 
 def answers() -> bool:

@@ -101,7 +101,7 @@ def test_a_half_made_cluster_is_deleted(monkeypatch):
     monkeypatch.setattr(cluster, "_delete", lambda: deleted.append(1))
     cluster._half_made().parent.mkdir(parents=True)
     cluster._half_made().touch()
-    assert cluster._revive() is None
+    assert cluster._revive(woken=False) is None
     assert deleted
 
 
@@ -113,18 +113,22 @@ def test_a_cluster_that_is_slow_to_answer_is_kept(monkeypatch):
     monkeypatch.setattr(cluster, "_kind", lambda *_, **__: "")
     monkeypatch.setattr(cluster, "_delete", lambda: pytest.fail("deleted"))
     monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
-    assert cluster._revive() == {"workers": 0}
+    assert cluster._revive(woken=False) == {"workers": 0}
 
 
-def test_stopped_nodes_are_started(monkeypatch):
+@pytest.mark.parametrize("woken", [False, True], ids=["by-us", "by-the-engine"])
+def test_stopped_nodes_are_started_and_waited_for_until_the_api_stays(monkeypatch, woken):
     started = []
-    monkeypatch.setattr(cluster, "nodes", lambda: [cluster.Node("n1", running=False), cluster.Node("n2", running=True)])
+    answers = iter([{"workers": 1}, None, *[{"workers": 1}] * 5])
+    monkeypatch.setattr(cluster, "nodes", lambda: [cluster.Node("n1", running=woken), cluster.Node("n2", running=True)])
     monkeypatch.setattr(shell, "run", lambda *command, **_: started.append(command) or "")
-    monkeypatch.setattr(cluster, "_record", lambda: {"workers": 1})
+    monkeypatch.setattr(cluster, "_record", lambda: next(answers))
     monkeypatch.setattr(cluster, "_wait_ready", lambda _: started.append("waited"))
+    monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
     monkeypatch.setattr(paths, "KUBECONFIG", paths.ROOT / "pyproject.toml")
-    assert cluster._revive() == {"workers": 1}
-    assert started == [("docker", "start", "n1"), "waited"]
+    assert cluster._revive(woken) == {"workers": 1}
+    assert started == [("docker", "start", "n1")] * (not woken) + ["waited"]
+    assert next(answers, "all asked") == "all asked"
 
 
 @pytest.mark.parametrize(
