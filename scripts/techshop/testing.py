@@ -84,11 +84,11 @@ def _report(results: Sequence[Result]) -> None:
 
 
 def _pytest(layer: str, options: Sequence[str]) -> Result:
-    folder = paths.ROOT / "tests" / layer
+    folder = paths.ROOT / "tests" / _FOLDERS.get(layer, layer)
     if not list(folder.glob("test_*.py")):
         return Result(layer, note="no tests there yet")
     tools.install(_TOOLS[layer])
-    if layer == "cluster":
+    if layer in {"cluster", "drills"}:
         from techshop import cluster
 
         cluster.create(default=3)
@@ -209,9 +209,17 @@ _TOOLS: dict[str, list[str]] = {
     "rules": ["amtool", "helm", "promtool"],
     "tools": [],
     "cluster": ["helm", "kubectl", "kind"],
+    "drills": ["helm", "kubectl", "kind"],
 }
-#: Many tests for every processor; a few files whose tests mostly wait.
-_PYTEST = {"render": ["-n", "auto", "--dist", "worksteal"], "scripts": ["-n", "4", "--dist", "loadfile"]}
+_FOLDERS = {"drills": "cluster/drills"}
+_DRILLS = f"--ignore={paths.ROOT / 'tests' / _FOLDERS['drills']}"
+#: Many tests for every processor; files whose tests mostly wait beside each other; drills alone, as they break nodes.
+_PYTEST = {
+    "render": ["-n", "auto", "--dist", "worksteal"],
+    "scripts": ["-n", "4", "--dist", "loadfile"],
+    "cluster": ["-v", "-n", "2", "--dist", "loadfile", _DRILLS],
+    "drills": ["-v"],
+}
 
 #: The layers in the order in which they run: the fast ones first.
 LAYERS: dict[str, Callable[[str, Sequence[str]], Result]] = {
@@ -224,4 +232,5 @@ LAYERS: dict[str, Callable[[str, Sequence[str]], Result]] = {
     "rules": _pytest,
     "tools": _pytest,
     "cluster": _pytest,
+    "drills": _pytest,
 }

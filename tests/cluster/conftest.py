@@ -11,7 +11,7 @@ import pytest
 import requests
 from pytest_helm_charts.clusters import Cluster
 
-from techshop import cluster, diagnose, engine, helm, images, paths, tools
+from techshop import cluster, diagnose, engine, helm, images, locks, paths, tools
 from techshop.errors import Failure
 from techshop.release import Release
 from techshop.s3 import Bucket
@@ -21,15 +21,22 @@ RESTRICTED = {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
 
 
 @pytest.fixture(scope="session")
-def prepared() -> Iterator[None]:
-    """Make the tools, the cluster and the images ready, what is there already is used; take away what tests leave."""
-    tools.install(["helm", "helm3", "kubectl", "kind"])
-    engine.ensure()
-    cluster.create(default=3)
-    images.build()
-    images.load()
-    yield
-    _delete_releases()
+def prepared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+    """Make the tools, the cluster and the images ready, what is there already is used; take away what a run left.
+
+    The first of this run's processes does so, and the others wait for it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    done = (base if worker_id == "master" else base.parent) / "prepared"
+    with locks.hold("cluster-tests", "making the cluster ready for tests"):
+        if not done.exists():
+            tools.install(["helm", "helm3", "kubectl", "kind"])
+            engine.ensure()
+            cluster.create(default=3)
+            images.build()
+            images.load()
+            delete_namespaces("test-")
+            done.touch()
 
 
 @pytest.fixture(scope="module")
@@ -43,34 +50,29 @@ def make_release(
     request: pytest.FixtureRequest, kube_cluster: Cluster, namespace_factory: Callable[..., Any]
 ) -> Iterator[Callable[..., Release]]:
     """Return a function that installs the chart into a fresh namespace, which is gone after the module."""
-    _delete_releases()
+    prefix = f"test-{Path(request.node.name).stem.removeprefix('test_').replace('_', '-')}-"
 
     def make(*files: str, helm: int = 4, before: Callable[[str], None] | None = None, **values: Any) -> Release:
-        namespace = f"test-{Path(request.node.name).stem.removeprefix('test_').replace('_', '-')}-{int(time.time())}"
+        namespace = f"{prefix}{int(time.time())}"
         namespace_factory(namespace, extra_metadata=RESTRICTED)
         if before:
             before(namespace)
-        request.node.stash[_RELEASE] = release = Release(namespace, files, helm=helm)
+        release = Release(namespace, files, helm=helm)
         release.upgrade(**values)
         return release
 
     yield make
-    if release := request.node.stash.get(_RELEASE, None):
-        helm.delete_pods(release.namespace)
+    # With the others that the module made.
+    delete_namespaces(prefix)
 
 
-@pytest.fixture(scope="module")
-def prod(request: pytest.FixtureRequest, prepared: None) -> Release:
-    """The production environment. Modules that follow each other use the same, and leave it well."""
-    release = request.session.stash.get(_PROD, None)
-    there = release is not None and release.namespace in _namespaces()
-    if not there:
-        _delete_releases()
-        release = Release(f"test-prod-{int(time.time())}", ("prod", "ci"))
-    request.node.stash[_RELEASE] = request.session.stash[_PROD] = release
-    if not there:
-        release.upgrade()
-    return release
+@pytest.fixture(scope="session")
+def prod(prepared: None) -> Iterator[Release]:
+    """The production environment, for the drills: each module leaves it well to the next."""
+    release = Release(f"test-prod-{int(time.time())}", ("prod", "ci"))
+    release.upgrade()
+    yield release
+    delete_namespaces(release.namespace)
 
 
 @pytest.fixture
@@ -83,40 +85,37 @@ def orders(release: Release) -> Iterator[Ledger]:
     eventually(ledger.check, seconds=90)
 
 
-_RELEASE = pytest.StashKey[Release]()
-_PROD = pytest.StashKey[Release]()
+_SECONDS = pytest.StashKey[float]()
 
 
-def _namespaces() -> list[str]:
-    found = helm.kubectl("get", "namespaces", "-o", "name").split()
-    return [name.removeprefix("namespace/") for name in found]
+def namespaces(prefix: str) -> list[str]:
+    """Return the namespaces whose names begin so."""
+    names = helm.kubectl("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split()
+    return [name for name in names if name.startswith(prefix)]
 
 
-def _test_namespaces() -> list[str]:
-    return [name for name in _namespaces() if name.startswith("test-")]
-
-
-def _delete_releases() -> None:
-    """Delete what other modules left, or a run that was killed: this machine holds one module's releases at a time."""
-    if left := _test_namespaces():
+def delete_namespaces(prefix: str) -> None:
+    """Delete the namespaces whose names begin so."""
+    if left := namespaces(prefix):
         helm.delete_namespaces(*left)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the modules that use the same release after each other."""
-    items.sort(key=lambda item: "prod" in getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Collect events, logs and manifests of what a failed test left: a module may have several releases."""
     report = yield
-    module = item.getparent(pytest.Module)
-    if report.failed and module is not None and _RELEASE in module.stash:
-        for folder in map(diagnose.collect, _test_namespaces()):
+    item.stash[_SECONDS] = report.seconds = item.stash.get(_SECONDS, 0.0) + call.duration
+    release = getattr(item, "funcargs", {}).get("release")
+    if report.failed and release:
+        for folder in map(diagnose.collect, namespaces(release.namespace.rstrip("0123456789"))):
             shown = "\n".join([f"events, logs and manifests: {folder}", "logged as errors:", *diagnose.errors(folder)])
             report.sections.append(("collected", shown))
     return report
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Say how long a test and its setup took."""
+    return ("passed", ".", f"PASSED in {report.seconds:.0f} s") if report.when == "call" and report.passed else None
 
 
 @contextmanager
