@@ -57,9 +57,9 @@ class Storage:
         )
         return Bucket(self.address, BUCKETS[name], access, secret)
 
-    def start(self) -> None:
+    def start(self, **more: str) -> None:
         env = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "HOME": str(self.folder / "tmp")}
-        env |= {"TMPDIR": str(self.folder / "tmp"), "MEMORY_LIMIT_MIB": "512", "VOLUME_MIB": "1024"}
+        env |= {"TMPDIR": str(self.folder / "tmp"), "MEMORY_LIMIT_MIB": "512", "VOLUME_MIB": "1024", **more}
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 ["sh", self.folder / "scripts/seaweedfs.sh"], env=env, stdout=log, stderr=log, start_new_session=True
@@ -290,3 +290,16 @@ def test_keys_that_can_not_be_are_said_and_nothing_starts(
     assert storage.process.wait(timeout=10) == 1
     (said,) = storage.said()
     assert said.startswith(sentence)
+
+
+def test_garbage_collectors_rest_while_nobody_asks(storage: Storage) -> None:
+    storage.start(GODEBUG="gctrace=1")
+    storage.ready()
+
+    def collections() -> int:
+        return len(re.findall(r"\bgc \d+ @", storage.log.read_text(errors="replace")))
+
+    time.sleep(2)
+    before = collections()
+    time.sleep(4)
+    assert collections() - before < 8
