@@ -78,7 +78,7 @@ def prod(prepared: None) -> Iterator[Release]:
 @pytest.fixture
 def orders(release: Release) -> Iterator[Ledger]:
     """Customers who order while the test runs; afterwards every acknowledged order must be there."""
-    with Ledger(release.url) as ledger:
+    with Ledger(release.url, pause=0.2) as ledger:
         yield ledger
         placed = len(ledger.placed)
         eventually(lambda: len(ledger.placed) > placed)

@@ -57,7 +57,7 @@ def scripts(tmp_path: Path) -> Path:
             .replace("sleep 3", "sleep 0.1")
             .replace("sleep 2", "sleep 0.1")
             .replace("sleep 1", "sleep 0.1")
-            .replace("limit=60", "limit=1")
+            .replace("limit=60", "limit=3")
         )
         for folder in ("scripts", "secrets", "tls"):
             text = text.replace(f"/{folder}/", f"{tmp_path}/{folder}/")

@@ -43,7 +43,7 @@ async function read(key) {
 async function work(worker) {
   while (!stopped) {
     await write(worker);
-    await sleep(20);
+    await sleep(50);
   }
 }
 
