@@ -5,7 +5,7 @@ import json
 from techshop import observability
 from techshop.errors import Failure
 from techshop.panels import APP, HERE, OURS, Json, Query, board, graph, rate, stat, table
-from techshop.storeboards import CONNECTIONS, mongodb, redis
+from techshop.storeboards import CONNECTIONS, mongodb, objectstorage, redis
 
 _PODS = f'{HERE}, pod=~"${{BASE}}-.+"'
 _SHOP = f'{APP}, route!~"/health|/ready|/metrics"'
@@ -296,7 +296,7 @@ def write(*, check: bool = False) -> None:
     Raises:
         Failure: with ``check``, a file is not what this makes.
     """
-    for made in (overview(), mongodb(), redis(), backups(), kubernetes()):
+    for made in (overview(), mongodb(), redis(), objectstorage(), backups(), kubernetes()):
         path = observability.FILES / "dashboards" / f"{made['uid'].removeprefix('techshop-')}.json"
         text = json.dumps(made, indent=2) + "\n"
         if not check:

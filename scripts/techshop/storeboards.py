@@ -1,9 +1,10 @@
-"""The dashboards of the two databases."""
+"""The dashboards of the stores."""
 
-from techshop.panels import APP, OURS, Json, Query, board, graph, rate, stat, table
+from techshop.panels import APP, HERE, OURS, Json, Query, board, graph, rate, stat, table
 
 _MONGO = f'job="mongodb", {OURS}'
 _REDIS = f'job="redis", {OURS}'
+_S3 = f'job="objectstorage", {OURS}'
 
 #: Connections that MongoDB's members have open.
 CONNECTIONS = f'mongodb_ss_connections{{{_MONGO}, conn_type="current"}}'
@@ -159,6 +160,57 @@ def redis() -> Json:
                         Query(rate("redis_expired_keys_total", _REDIS), "expired"),
                         width=12,
                     ),
+                ],
+            ),
+        ],
+    )
+
+
+def objectstorage() -> Json:
+    """Return what goes on in the object storage."""
+    requests = rate("SeaweedFS_s3_request_total", _S3)
+    failed = "(" + rate("SeaweedFS_s3_request_total", f'{_S3}, code=~"5.."') + " or vector(0))"
+    share = f"{failed} / ({requests} > 0) or vector(0)"
+    slow = f"histogram_quantile(0.95, {rate('SeaweedFS_s3_request_seconds_bucket', _S3, 'le, type')})"
+    volume = f'{{job="kubelet", {HERE}, persistentvolumeclaim=~"data-${{BASE}}-objectstorage-.+"}}'
+    free, size = (f"kubelet_volume_stats_{kind}_bytes{volume}" for kind in ("available", "capacity"))
+    return board(
+        "objectstorage",
+        "Object storage",
+        "Pictures and backups in S3: who asks for what, and what fails.",
+        [
+            (
+                "Now",
+                [
+                    stat("Pods that answer", "short", Query(f"sum(up{{{_S3}}})"), green=1),
+                    stat("Requests", "reqps", Query(requests)),
+                    stat("Requests that fail", "percentunit", Query(share), yellow=0.01, red=0.05),
+                    stat("Volume, in use", "percentunit", Query(f"1 - min({free} / {size})"), yellow=0.8, red=0.9),
+                ],
+            ),
+            (
+                "Requests",
+                [
+                    graph("Requests", "reqps", Query(rate("SeaweedFS_s3_request_total", _S3, "type"), "{{ type }}")),
+                    graph("Answers", "reqps", Query(rate("SeaweedFS_s3_request_total", _S3, "code"), "{{ code }}")),
+                    graph("Time, 95th percentile", "s", Query(slow, "{{ type }}")),
+                ],
+            ),
+            (
+                "Buckets",
+                [
+                    graph(
+                        "Requests", "reqps", Query(rate("SeaweedFS_s3_request_total", _S3, "bucket"), "{{ bucket }}")
+                    ),
+                    graph(
+                        "Network",
+                        "Bps",
+                        *(
+                            Query(rate(f"SeaweedFS_s3_bucket_traffic_{way}_bytes_total", _S3, "bucket"), legend)
+                            for way, legend in (("received", "{{ bucket }} in"), ("sent", "{{ bucket }} out"))
+                        ),
+                    ),
+                    graph("Volume", "bytes", Query(f"{size} - {free}", "in use"), Query(size, "size")),
                 ],
             ),
         ],

@@ -62,7 +62,7 @@ def test_the_network_leads_to_s3_only_and_only_who_is_named(
       Promise.all(JSON.parse(process.argv[1]).map(async (port) => await ask(port) && port)).then((found) => {
         console.log(JSON.stringify(found.filter(Boolean))); process.exit(0); });
     """
-    ports = json.dumps([8333, 18333, 8888, 18888, 9333, 19333, 8080, 18080])
+    ports = json.dumps([8333, 18333, 8888, 18888, 9333, 19333, 8080, 18080, 9327])
     name = "uploader" if labels else "stranger"
     context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container = {

@@ -13,6 +13,7 @@ JOBS = {
     "app",
     "mongodb",
     "redis",
+    "objectstorage",
     "backup",
     "jaeger",
     "prometheus",
@@ -296,6 +297,6 @@ def test_with_an_operator_nothing_runs_and_the_same_is_scraped_with_the_same_lab
 def test_the_operators_prometheus_is_let_in_where_the_values_say() -> None:
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
     rendered = objects(values=OPERATOR | {"networkPolicy.scrapers": [peer]})
-    for part, port in (("mongodb", 9216), ("redis", 9121)):
+    for part, port in (("mongodb", 9216), ("redis", 9121), ("objectstorage", 9327)):
         rules = one(rendered, "NetworkPolicy", f"-{part}")["spec"]["ingress"]
         assert {"from": [peer], "ports": [{"protocol": "TCP", "port": port}]} in rules

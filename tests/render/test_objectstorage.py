@@ -104,7 +104,8 @@ def test_a_consumer_finds_the_certificates_of_a_storage_outside(consumer, values
 
 
 def test_with_a_storage_outside_no_seaweedfs_is_rendered() -> None:
-    ours = [i["kind"] for i in objects(values=OUTSIDE) if "objectstorage" in i["metadata"]["name"]]
+    label = "app.kubernetes.io/component"
+    ours = [i["kind"] for i in objects(values=OUTSIDE) if i["metadata"]["labels"].get(label) == "objectstorage"]
     assert ours == ["ConfigMap"]
     assert set(one(objects(values=OUTSIDE), "ConfigMap", "-objectstorage")["data"]) == {
         "assets-bucket",
@@ -118,13 +119,16 @@ def test_with_a_storage_outside_no_seaweedfs_is_rendered() -> None:
 
 
 def test_only_the_storefront_the_backup_and_who_is_named_reach_s3_and_nobody_the_rest() -> None:
-    (rule,) = policy()["ingress"]
+    rule, metrics = policy()["ingress"]
     parts = [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]]
     assert parts == ["app", "backup", "backup-metrics"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 8333}]
+    (prometheus,) = metrics["from"]
+    assert prometheus["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "prometheus"
+    assert metrics["ports"] == [{"protocol": "TCP", "port": 9327}]
     assert "egress" not in policy()
     uploader = {"namespaceSelector": {"matchLabels": {"team": "pictures"}}}
-    (rule,) = policy(values={"networkPolicy.uploaders": [uploader]})["ingress"]
+    rule, _ = policy(values={"networkPolicy.uploaders": [uploader]})["ingress"]
     assert rule["from"][3:] == [uploader]
 
 

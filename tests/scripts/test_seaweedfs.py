@@ -22,6 +22,7 @@ SCRIPT = paths.ROOT / "charts/techshop/charts/objectstorage/files/seaweedfs.sh"
 BUCKETS = {"assets": "techshop-assets", "backups": "techshop-backups"}
 #: Each with the port that it answers HTTP at; gRPC is at ten thousand more.
 SERVERS = {"master": 9333, "volume": 8080, "filer": 8888, "s3": 8333}
+METRICS = 9327
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the wheel holds an x86-64 program")
 
@@ -41,9 +42,9 @@ class Storage:
         text = SCRIPT.read_text().replace("/run/seaweedfs", f"{folder}/run")
         for name in ("scripts", "secrets", "data"):
             text = re.sub(rf"/{name}\b(?=[/ \"\n])", f"{folder}/{name}", text)
-        self.ports = {server: free_port() for server in SERVERS}
+        self.ports = {server: free_port() for server in (*SERVERS, "metrics")}
         self.address = f"http://127.0.0.1:{self.ports['s3']}"
-        for server, port in SERVERS.items():
+        for server, port in (SERVERS | {"metrics": METRICS}).items():
             text = re.sub(rf"\b{port}\b", str(self.ports[server]), text)
         (folder / "scripts/seaweedfs.sh").write_text(text)
 
@@ -303,3 +304,14 @@ def test_garbage_collectors_rest_while_nobody_asks(storage: Storage) -> None:
     before = collections()
     time.sleep(4)
     assert collections() - before < 8
+
+
+def test_metrics_tell_of_every_request_and_of_no_bucket_that_a_stranger_makes_up(running: Storage) -> None:
+    running.bucket("assets").put("counted", b"1")
+    for path in ("made-up/1", "made-up-too/2"):
+        assert requests.get(f"{running.address}/{path}", timeout=5).status_code in {403, 404}
+    # Prometheus asks at the pod's own address.
+    told = requests.get(f"http://127.0.0.2:{running.ports['metrics']}/metrics", timeout=5).text
+    counted = dict(re.findall(r"^SeaweedFS_s3_request_total{(.*)} (\d+)$", told, re.MULTILINE))
+    assert int(counted['bucket="techshop-assets",code="200",type="PUT"']) > 0
+    assert "made-up" not in told

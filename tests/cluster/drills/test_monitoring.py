@@ -29,7 +29,16 @@ require('node:http').createServer((request, response) => {
 }).listen(8080);
 """
 #: Where there is one target for each pod, and where for each node.
-PER_POD = ("app", "mongodb", "redis", "prometheus", "alertmanager", "kube-state-metrics", "backup-metrics")
+PER_POD = (
+    "app",
+    "mongodb",
+    "redis",
+    "objectstorage",
+    "prometheus",
+    "alertmanager",
+    "kube-state-metrics",
+    "backup-metrics",
+)
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,8 @@ export GOMEMLIMIT="$limit"
 make "$(cat /scripts/assets-bucket)"
 make "$(cat /scripts/backups-bucket)"
 start s3 -ip=127.0.0.1 -ip.bind="$everywhere" -port=8333 -filer=127.0.0.1:8888 -config=/run/seaweedfs/s3.json -iam=false \
-  -port.iceberg=0 -port.lance=0 -concurrentUploadLimitMB=64 -readerCacheSizeMB=64
+  -port.iceberg=0 -port.lance=0 -concurrentUploadLimitMB=64 -readerCacheSizeMB=64 \
+  -metricsIp="$everywhere" -metricsPort=9327
 s3=$!
 
 while true; do
