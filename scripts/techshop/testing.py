@@ -218,7 +218,7 @@ _DRILLS = f"--ignore={paths.ROOT / 'tests' / _FOLDERS['drills']}"
 #: Many tests for every processor; files whose tests mostly wait beside each other; drills alone, as they break nodes.
 _PYTEST = {
     "render": ["-n", "auto", "--dist", "worksteal"],
-    "scripts": ["-n", "4", "--dist", "loadgroup"],
+    "scripts": ["-n", "4", "--dist", "loadfile"],
     "cluster": [*_BOUNDED, "-n", "2", "--dist", "loadfile", _DRILLS],
     "drills": _BOUNDED,
 }

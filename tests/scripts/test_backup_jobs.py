@@ -10,9 +10,6 @@ import pytest
 import yaml
 from conftest import ARCHIVE, DUMPED, PASSWORD, RESTORED, Jobs, kill
 
-# Some wait for a mongod at its port, of which a machine has one.
-pytestmark = pytest.mark.xdist_group("mongod")
-
 
 def test_a_backup_is_the_archive_and_a_manifest_that_describes_it(jobs: Jobs) -> None:
     manifest = jobs.backup()
