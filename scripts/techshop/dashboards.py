@@ -297,7 +297,7 @@ def write(*, check: bool = False) -> None:
         Failure: with ``check``, a file is not what this makes.
     """
     for made in (overview(), mongodb(), redis(), objectstorage(), backups(), kubernetes()):
-        path = observability.FILES / "dashboards" / f"{made['uid'].removeprefix('techshop-')}.json"
+        path = observability.FILES / "dashboards" / f"{made['uid'].removeprefix('techshop-${ID}-')}.json"
         text = json.dumps(made, indent=2) + "\n"
         if not check:
             path.write_text(text)

@@ -48,6 +48,7 @@ class Names:
     namespace: str = "shop"
     release: str = "techshop"
     base: str = "techshop"
+    id: str = "0a1b2c3d"
     runbooks: str = "https://runbooks"
 
     def fill(self, text: str) -> str:

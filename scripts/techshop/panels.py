@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _WIDTH = 24
+#: What the dashboards of a release have in common, and those of others haven't.
+_RELEASE = "${NAMESPACE}/${BASE}"
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 Json = dict[str, Any]
@@ -159,10 +161,10 @@ def board(name: str, title: str, about: str, rows: Iterable[tuple[str, Iterable[
             x, tallest = x + panel.width, max(tallest, panel.height)
         y += tallest
     return {
-        "uid": f"techshop-{name}",
-        "title": f"TechShop / {title}",
+        "uid": f"techshop-${{ID}}-{name}",
+        "title": f"TechShop / {title} (${{NAMESPACE}}/${{BASE}})",
         "description": about,
-        "tags": ["techshop"],
+        "tags": ["techshop", _RELEASE],
         "schemaVersion": 41,
         "editable": True,
         "graphTooltip": 1,
@@ -173,7 +175,7 @@ def board(name: str, title: str, about: str, rows: Iterable[tuple[str, Iterable[
             {
                 "type": "dashboards",
                 "title": "TechShop",
-                "tags": ["techshop"],
+                "tags": [_RELEASE],
                 "asDropdown": False,
                 "includeVars": True,
                 "keepTime": True,

@@ -15,10 +15,11 @@ GOLDEN = paths.ROOT / "tests/golden"
 def stored_form(file: Path) -> str:
     """Return the objects in a stable order; of scripts, whose text stands in the chart, only the names."""
     rendered = objects(file, seed=None)
-    scripts = {path.name for path in CHART.glob("charts/*/files/**/*")}
+    # A dashboard's name begins with what tells its release from others.
+    scripts = tuple(path.name for path in CHART.glob("charts/*/files/**/*.*"))
     for item in rendered:
         if item["kind"] == "ConfigMap":
-            item["data"] = {key: "(a script)" if key in scripts else text for key, text in item["data"].items()}
+            item["data"] = {key: "(a script)" if key.endswith(scripts) else text for key, text in item["data"].items()}
     rendered.sort(key=lambda item: (item["kind"], item["metadata"]["name"]))
     return yaml.safe_dump_all(rendered, width=120)
 

@@ -262,7 +262,19 @@ def test_each_dashboard_is_provisioned() -> None:
     files = sorted((CHART / "charts/monitoring/files/dashboards").glob("*.json"))
     have = by_name(rendered)
     named = [have["ConfigMap", source["configMap"]["name"]]["data"] for source in sources]
-    assert sorted(name for data in named for name in data) == [file.name for file in files]
+    assert sorted(name.split("-", 2)[2] for data in named for name in data) == [file.name for file in files]
+
+
+def test_one_grafana_takes_the_dashboards_of_two_releases() -> None:
+    def taken(**of: str) -> list[str]:
+        """Return by what a Grafana, and what copies files to it, tells them apart."""
+        maps = [i["data"] for i in objects(values=OPERATOR, **of) if i["metadata"]["name"].endswith("-dashboard")]
+        boards = {name: json.loads(text) for data in maps for name, text in data.items()}
+        return [*boards, *(board[key] for board in boards.values() for key in ("uid", "title"))]
+
+    found = [taken(), taken(namespace="other"), taken(release="another")]
+    every = [name for names in found for name in names]
+    assert every and len(every) == len(set(every))
 
 
 @pytest.mark.parametrize("values", [{}, OPERATOR])

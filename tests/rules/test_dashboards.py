@@ -51,8 +51,9 @@ def _lost(written: Any, read: Any, where: str) -> list[str]:
 def test_a_dashboard_can_be_provisioned_and_leads_to_the_others(name: str) -> None:
     board = DASHBOARDS[name]
     assert "id" not in board and board["schemaVersion"] >= 41
-    assert board["uid"] == f"techshop-{name}" and len(board["uid"]) <= 40
-    assert board["tags"] == ["techshop"] and [link["tags"] for link in board["links"]] == [["techshop"]]
+    assert board["uid"] == f"techshop-{NAMES.id}-{name}" and len(board["uid"]) <= 40
+    assert board["tags"] == ["techshop", "shop/techshop"]
+    assert [link["tags"] for link in board["links"]] == [["shop/techshop"]]
     assert [(v["name"], v["type"], v["query"]) for v in board["templating"]["list"]] == [
         ("datasource", "datasource", "prometheus")
     ]

@@ -7,6 +7,6 @@ kind: ConfigMap
 metadata:
   {{- include "monitoring.labelled" (dict "ctx" $.ctx "name" (printf "%s-%s-dashboard" (include "common.base" $.ctx) .) "labels" $.labels) | nindent 2 }}
 data:
-  {{- include "monitoring.files" (dict "ctx" $.ctx "files" (printf "files/dashboards/%s.json" .)) | nindent 2 }}
+  {{- include "monitoring.files" (dict "ctx" $.ctx "files" (printf "files/dashboards/%s.json" .) "prefix" (printf "techshop-%s-" (include "monitoring.id" $.ctx))) | nindent 2 }}
 {{- end }}
 {{- end -}}

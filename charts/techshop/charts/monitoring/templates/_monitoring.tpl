@@ -21,22 +21,30 @@
 {{- include "common.sum" $demands -}}
 {{- end -}}
 
-{{/* Files of rules or dashboards as ConfigMap entries, with what is this release's filled in: dict "ctx" $ "files" PATTERN. */}}
+{{/*
+Files of rules or dashboards as ConfigMap entries, with what is this release's filled in: dict "ctx" $ "files" PATTERN and, where
+their names must differ from those of other releases, "prefix".
+*/}}
 {{- define "monitoring.files" -}}
 {{- range $path, $content := .ctx.Files.Glob .files }}
-{{ base $path }}: |
+{{ $.prefix }}{{ base $path }}: |
   {{- include "monitoring.filled" (dict "ctx" $.ctx "text" (toString $content)) | trim | nindent 2 }}
 {{- end }}
 {{- end -}}
 
 {{/* A text with the placeholders of rules and dashboards filled in; nothing else in it is ours: dict "ctx" $ "text" TEXT. */}}
 {{- define "monitoring.filled" -}}
-{{- $fills := dict "${NAMESPACE}" .ctx.Release.Namespace "${RELEASE}" .ctx.Release.Name "${BASE}" (include "common.base" .ctx) "${RUNBOOKS}" .ctx.Values.runbooksUrl -}}
+{{- $fills := dict "${NAMESPACE}" .ctx.Release.Namespace "${RELEASE}" .ctx.Release.Name "${BASE}" (include "common.base" .ctx) "${ID}" (include "monitoring.id" .ctx) "${RUNBOOKS}" .ctx.Values.runbooksUrl -}}
 {{- $text := .text -}}
 {{- range $placeholder, $fill := $fills -}}
 {{- $text = replace $placeholder $fill $text -}}
 {{- end -}}
 {{- $text -}}
+{{- end -}}
+
+{{/* What tells this release from others in a Grafana that has dashboards of several. */}}
+{{- define "monitoring.id" -}}
+{{- printf "%s/%s" .Release.Namespace (include "common.base" .) | sha256sum | trunc 8 -}}
 {{- end -}}
 
 {{/* Probes over HTTP: dict "live" PATH "ready" PATH "patience" SECONDS-TO-START and, where it isn't metrics, the ports "livePort" and "readyPort". */}}
