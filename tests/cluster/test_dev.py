@@ -1,10 +1,10 @@
 """The development environment: one pod of each, installed by Helm 3 as some still do."""
 
-import json
 from collections.abc import Callable
 
 import pytest
 import requests
+import strangers
 from conftest import eventually
 
 from techshop import helm, install
@@ -81,35 +81,9 @@ def test_the_version_of_the_files_is_lowered_and_raised_without_a_restart(releas
 
 
 def test_a_stranger_reaches_the_storefront_but_no_store(release: Release) -> None:
-    image = release.get("deployment", "techshop-app")["spec"]["template"]["spec"]["containers"][0]["image"]
-    script = """
-      const net = require('node:net');
-      const ask = (host, port) => new Promise((resolve) => {
-        const socket = net.connect({host, port, timeout: 4000}, () => resolve(true));
-        for (const sign of ['error', 'timeout']) socket.on(sign, () => { socket.destroy(); resolve(false); });
-      });
-      (async () => console.log(JSON.stringify({
-        app: await ask('techshop-app', 80), mongodb: await ask('techshop-mongodb', 27017),
-        redis: await ask('techshop-redis', 6379),
-        objectstorage: await ask('techshop-objectstorage', 8333)})))().then(() => process.exit(0));
-    """
-    context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "stranger"},
-        "spec": {
-            "restartPolicy": "Never",
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 1001, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [
-                {"name": "ask", "image": image, "command": ["node", "-e", script], "securityContext": context}
-            ],
-        },
-    }
-    helm.kubectl("apply", "--namespace", release.namespace, "-f", "-", stdin=json.dumps(pod))
-    release.kubectl("wait", "pod/stranger", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
-    open_to_all = {"app": True, "mongodb": False, "redis": False, "objectstorage": False}
-    assert json.loads(release.kubectl("logs", "stranger")) == open_to_all
+    ports = {"app": 80, "mongodb": 27017, "redis": 6379, "objectstorage": 8333}
+    places = [(f"techshop-{part}", port) for part, port in ports.items()]
+    assert strangers.reached(release, "stranger", places) == [("techshop-app", 80)]
 
 
 def test_pictures_are_kept_by_who_has_them_and_drawn_again_when_the_object_storage_lost_them(

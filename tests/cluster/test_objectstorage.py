@@ -1,14 +1,14 @@
 """The object storage on a real cluster: whom its keys and the network let in, and what outlives its pod."""
 
-import json
 import time
 from collections.abc import Callable
 
 import pytest
 import requests
+import strangers
 from conftest import bucket, eventually
 
-from techshop import faults, helm, images, reach
+from techshop import faults
 from techshop.errors import Failure
 from techshop.release import Release
 from techshop.s3 import Denied
@@ -53,37 +53,10 @@ def test_keys_open_their_bucket_and_no_other(release: Release, name: str, other:
 def test_the_network_leads_to_s3_only_and_only_who_is_named(
     release: Release, labels: dict[str, str], open_ports: list[int]
 ) -> None:
-    script = """
-      const net = require('node:net');
-      const ask = (port) => new Promise((resolve) => {
-        const socket = net.connect({host: 'techshop-objectstorage-nodes', port, timeout: 4000}, () => resolve(true));
-        for (const sign of ['error', 'timeout']) socket.on(sign, () => { socket.destroy(); resolve(false); });
-      });
-      Promise.all(JSON.parse(process.argv[1]).map(async (port) => await ask(port) && port)).then((found) => {
-        console.log(JSON.stringify(found.filter(Boolean))); process.exit(0); });
-    """
-    ports = json.dumps([8333, 18333, 8888, 18888, 9333, 19333, 8080, 18080, 9327])
-    name = "uploader" if labels else "stranger"
-    context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    container = {
-        "name": "ask",
-        "image": images.references(not reach.registry())["app.image"],
-        "command": ["node", "-e", script, ports],
-        "securityContext": context,
-    }
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {
-            "restartPolicy": "Never",
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 1001, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-        },
-    }
-    helm.kubectl("apply", "--namespace", release.namespace, "-f", "-", stdin=json.dumps(pod))
-    release.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
-    assert json.loads(release.kubectl("logs", name)) == open_ports
+    ports = (8333, 18333, 8888, 18888, 9333, 19333, 8080, 18080, 9327)
+    places = [("techshop-objectstorage-nodes", port) for port in ports]
+    found = strangers.reached(release, "uploader" if labels else "stranger", places, labels)
+    assert [port for _, port in found] == open_ports
 
 
 def test_an_upgrade_keeps_keys_and_restarts_nothing(release: Release) -> None:

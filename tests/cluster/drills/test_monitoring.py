@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 import runbooks
+import strangers
 from conftest import eventually
 
 from techshop import faults, helm, observability
@@ -60,28 +61,15 @@ def release(prod: Release) -> Release:
 
 def receive(release: Release) -> None:
     """Start the receiver, as somebody's own pod in the release's namespace."""
-    image = release.get("deployment", "techshop-app")["spec"]["template"]["spec"]["containers"][0]["image"]
     labels = {"app": "receiver"}
-    context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "receiver", "labels": labels},
-        "spec": {
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 1001, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [
-                {"name": "receiver", "image": image, "command": ["node", "-e", RECEIVER], "securityContext": context}
-            ],
-        },
-    }
+    strangers.start(release, "receiver", "node", "-e", RECEIVER, labels=labels)
     service = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "receiver"},
         "spec": {"selector": labels, "ports": [{"port": 8080}]},
     }
-    for item in (pod, service):
-        helm.kubectl("apply", "--namespace", release.namespace, "-f", "-", stdin=json.dumps(item))
+    helm.kubectl("apply", "--namespace", release.namespace, "-f", "-", stdin=json.dumps(service))
     release.kubectl("wait", "pod/receiver", "--for=condition=Ready", "--timeout=60s")
 
 
