@@ -109,13 +109,13 @@ def _base(folder: Path) -> None:
 
 def _nodejs(folder: Path) -> None:
     _unpack("nodejs", folder)
-    shutil.copy(_node(), folder)
+    shutil.copy(node(), folder)
 
 
 def _mongo(folder: Path) -> None:
     _unpack("mongo", folder)
     shutil.copy(mongod(), folder)
-    shutil.copy(_mongosh(), folder)
+    shutil.copy(mongosh(), folder)
     shutil.copy(mongo_tools(), folder)
 
 
@@ -205,7 +205,9 @@ def _debian() -> Path:
     return _made("debian", [_SUITE, rootfs.MERGED_USR, *left_out, *sets], make)
 
 
-def _node() -> Path:
+def node() -> Path:
+    """Fetch the pinned Node.js, and return the program."""
+
     def make(folder: Path) -> None:
         with ui.step("fetch Node.js"), _scratch() as work:
             _locked(FOLDER / "nodejs", work, {})
@@ -249,7 +251,8 @@ def mongo_tools() -> Path:
     return gobuild.build([recipe])[recipe.name] / recipe.name
 
 
-def _mongosh() -> Path:
+def mongosh() -> Path:
+    """Bundle MongoDB's shell, and return its program, which Node.js runs."""
     bundler = (
         "node_modules/@mongosh/cli-repl/lib/run.js",
         "--bundle",
@@ -308,7 +311,7 @@ def _locked(recipe: Path, folder: Path, env: Mapping[str, str]) -> None:
 
 def _with_node() -> dict[str, str]:
     """Put the pinned Node.js before the machine's."""
-    return {"PATH": f"{_node().parent}:{os.environ['PATH']}"}
+    return {"PATH": f"{node().parent}:{os.environ['PATH']}"}
 
 
 def _stripped(program: Path, target: Path) -> None:
