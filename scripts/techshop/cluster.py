@@ -36,6 +36,8 @@ class Node:
 
     name: str
     running: bool
+    #: Started within the last minute, by us or with the Docker engine.
+    young: bool = False
 
 
 def port() -> int:
@@ -67,10 +69,10 @@ def create(workers: int | None = None, default: int = 0, recreate: bool = False)
     """
     tools.install(["kind", "kubectl"])
     with locks.hold(f"cluster-{NAME}", "the cluster"):
-        woken = engine.ensure()
+        engine.ensure()
         if recreate and nodes():
             _delete()
-        record = _revive(woken)
+        record = _revive()
         if record:
             _compare(record, workers)
         else:
@@ -96,9 +98,11 @@ def delete() -> None:
 
 def nodes() -> list[Node]:
     """Return the cluster's node containers, the control plane first."""
-    text = shell.run("docker", "ps", "--all", "--filter", _LABEL, "--format", "{{.Names}}\t{{.State}}")
+    text = shell.run("docker", "ps", "--all", "--filter", _LABEL, "--format", "{{.Names}}\t{{.State}}\t{{.Status}}")
     found = [line.split("\t") for line in shell.lines(text)]
-    return sorted((Node(name, state == "running") for name, state in found), key=lambda node: node.name)
+    # Docker counts "Up 59 seconds", then "Up About a minute".
+    made = (Node(name, state == "running", state == "running" and "second" in age) for name, state, age in found)
+    return sorted(made, key=lambda node: node.name)
 
 
 def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
@@ -121,12 +125,8 @@ def _record() -> dict[str, Any] | None:
     return record
 
 
-def _revive(woken: bool) -> dict[str, Any] | None:
-    """Bring back the cluster that is there, and return its record; a broken one is deleted.
-
-    Args:
-        woken: its containers are just being started again, with the Docker engine.
-    """
+def _revive() -> dict[str, Any] | None:
+    """Bring back the cluster that is there, and return its record; a broken one is deleted."""
     there = nodes()
     if not there:
         return None
@@ -138,7 +138,7 @@ def _revive(woken: bool) -> dict[str, Any] | None:
             raise Failure("the cluster was left half-made")
         if not paths.KUBECONFIG.exists():
             _kind("export", "kubeconfig", "--kubeconfig", str(paths.KUBECONFIG))
-        starting = bool(stopped) or woken
+        starting = bool(stopped) or any(node.young for node in there)
         record = (None if starting else _record()) or _wait_for_record(in_a_row=5 if starting else 1)
     except Failure as failure:
         ui.say(f"{failure.what[0].upper()}{failure.what[1:]}: deleting it and making a new one.")

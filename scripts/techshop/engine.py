@@ -19,23 +19,18 @@ _PIDFILE = Path("/var/run/docker.pid")
 _RECIPE = paths.ROOT / "images/airgap/node/node.toml"
 
 
-def ensure() -> bool:
+def ensure() -> None:
     """Make sure that a Docker engine answers and can run kind's privileged node containers.
-
-    Returns:
-        Whether it had to be started: containers from before are only coming back then.
 
     Raises:
         Failure: there is none and none can be started, it can't run privileged containers, or the disk is full.
     """
-    started = False
     if not answers():
         with locks.hold("engine", "starting the Docker engine"):
-            if started := not answers():
+            if not answers():
                 _start()
     _bounded()
     _disk()
-    return started
 
 
 def answers() -> bool:

@@ -11,7 +11,7 @@ import pytest
 import requests
 from pytest_helm_charts.clusters import Cluster
 
-from techshop import cluster, diagnose, engine, helm, images, locks, paths, tools
+from techshop import cluster, diagnose, helm, images, locks, paths, tools
 from techshop.errors import Failure
 from techshop.release import Release
 from techshop.s3 import Bucket
@@ -31,9 +31,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
     with locks.hold("cluster-tests", "making the cluster ready for tests"):
         if not done.exists():
             tools.install(["helm", "helm3", "kubectl", "kind"])
-            engine.ensure()
             cluster.create(default=3)
-            images.build()
             images.load()
             delete_namespaces("test-")
             done.touch()

@@ -77,7 +77,7 @@ def engine(monkeypatch):
         if words[:2] == ["docker", "exec"]:
             return json.dumps({"images": [{"id": id_} for id_ in nodes[words[2]]]})
         if words[:2] == ["docker", "ps"]:
-            return "n2\trunning\nn1\trunning\n"
+            return "n2\trunning\tUp 2 hours\nn1\trunning\tUp 2 hours\n"
         loaded.append(words[1:])
         return ""
 
@@ -101,7 +101,7 @@ def test_a_half_made_cluster_is_deleted(monkeypatch):
     monkeypatch.setattr(cluster, "_delete", lambda: deleted.append(1))
     cluster._half_made().parent.mkdir(parents=True)
     cluster._half_made().touch()
-    assert cluster._revive(woken=False) is None
+    assert cluster._revive() is None
     assert deleted
 
 
@@ -113,20 +113,37 @@ def test_a_cluster_that_is_slow_to_answer_is_kept(monkeypatch):
     monkeypatch.setattr(cluster, "_kind", lambda *_, **__: "")
     monkeypatch.setattr(cluster, "_delete", lambda: pytest.fail("deleted"))
     monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
-    assert cluster._revive(woken=False) == {"workers": 0}
+    assert cluster._revive() == {"workers": 0}
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "running", "young"),
+    [
+        ("running", "Up Less than a second", True, True),
+        ("running", "Up 59 seconds", True, True),
+        ("running", "Up About a minute", True, False),
+        ("running", "Up 12 hours", True, False),
+        ("exited", "Exited (137) 3 seconds ago", False, False),
+    ],
+)
+def test_a_node_that_was_just_started_is_known_by_its_age(monkeypatch, state, status, running, young):
+    monkeypatch.setattr(shell, "run", lambda *_, **__: f"n1\t{state}\t{status}\n")
+    assert cluster.nodes() == [cluster.Node("n1", running, young)]
 
 
 @pytest.mark.parametrize("woken", [False, True], ids=["by-us", "by-the-engine"])
 def test_stopped_nodes_are_started_and_waited_for_until_the_api_stays(monkeypatch, woken):
     started = []
     answers = iter([{"workers": 1}, None, *[{"workers": 1}] * 5])
-    monkeypatch.setattr(cluster, "nodes", lambda: [cluster.Node("n1", running=woken), cluster.Node("n2", running=True)])
+    monkeypatch.setattr(
+        cluster, "nodes", lambda: [cluster.Node("n1", running=woken, young=woken), cluster.Node("n2", True)]
+    )
     monkeypatch.setattr(shell, "run", lambda *command, **_: started.append(command) or "")
     monkeypatch.setattr(cluster, "_record", lambda: next(answers))
     monkeypatch.setattr(cluster, "_wait_ready", lambda _: started.append("waited"))
     monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
     monkeypatch.setattr(paths, "KUBECONFIG", paths.ROOT / "pyproject.toml")
-    assert cluster._revive(woken) == {"workers": 1}
+    assert cluster._revive() == {"workers": 1}
     assert started == [("docker", "start", "n1")] * (not woken) + ["waited"]
     assert next(answers, "all asked") == "all asked"
 
